@@ -1,0 +1,256 @@
+"""The Lightning module around the network: normalise, run, invert, loss.
+
+It turns Darts' named batches into the network's tensors and back. Training loops, devices and
+checkpoints are Lightning's; auto-regression and sampling are inherited from Darts'
+`PLForecastingModule`. No defaults live here: they belong to `LSTMSeqModel`.
+
+Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput` out).
+"""
+
+from typing import Any
+
+import torch
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
+from darts.utils.data.torch_datasets.utils import (
+    ModuleStage,
+    PLModuleInput,
+    PLModuleOutput,
+    TorchInferenceBatch,
+    TorchTrainingBatch,
+)
+from darts.utils.torch import MonteCarloDropout
+from torch import Tensor
+
+from darts_lstm_seq.network import LSTMSeqNetwork
+from darts_lstm_seq.normalization import InstanceNorm, Standardizer
+
+# B batch, L input steps, T output steps, C target components, P likelihood parameters,
+# F past features, D future covariates, S static features per window
+
+# a label further than this many spreads from its past counts as this far: squares stay finite
+_FURTHEST_LABEL = 1e3
+
+
+class LSTMSeqModule(PLForecastingModule):
+    """Everything between a Darts batch and `LSTMSeqNetwork`. Made by `LSTMSeqModel`.
+
+    Parameters
+    ----------
+    hidden_dim, n_rnn_layers, patch_length, dropout, shared_weights
+        See `LSTMSeqModel`.
+    mask_inputs
+        Whether the network is told which inputs were missing.
+    **kwargs
+        See Darts' `PLForecastingModule`.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        n_rnn_layers: int,
+        patch_length: int,
+        dropout: float,
+        shared_weights: bool,
+        mask_inputs: bool,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shared_weights = shared_weights
+        norm = self.use_reversible_instance_norm
+        if norm:
+            norm_kwargs = norm if isinstance(norm, dict) else {}
+            self.rin = InstanceNorm(self.n_targets, likelihood=self.likelihood, **norm_kwargs)
+
+        dims = {name: 0 if shape is None else shape[-1] for name, shape in self._shapes.items()}
+        n_past, n_future = dims["past_covariates"], dims["future_covariates"]
+        static_shape = self._shapes["static_covariates"] or (0, 0)
+        n_networks_targets = 1 if shared_weights else self.n_targets
+        # static covariates of all components enter one network; with shared weights each
+        # component brings its own
+        rows = 1 if shared_weights else static_shape[0]
+        self.network = LSTMSeqNetwork(
+            past_dim=n_networks_targets + n_past + dims["historic_future_covariates"],
+            output_chunk_length=self.output_chunk_length,
+            output_dim=n_networks_targets * self._nr_params,
+            static_dim=rows * static_shape[1],
+            future_dim=n_future,
+            hidden_dim=hidden_dim,
+            n_rnn_layers=n_rnn_layers,
+            patch_length=patch_length,
+            dropout=dropout,
+            mask_inputs=mask_inputs,
+            dropout_cls=MonteCarloDropout,
+        )
+        self.standardize = self.rin is not None
+        self.past_scaler = Standardizer(n_past)
+        self.future_scaler = Standardizer(n_future)
+        self.static_scaler = Standardizer(static_shape[1])
+
+    @property
+    def _shapes(self) -> dict[str, tuple[int, ...] | None]:
+        assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it
+        return self.train_sample_shape
+
+    @property
+    def _nr_params(self) -> int:
+        return 1 if self.likelihood is None else self.likelihood.num_parameters
+
+    @io_processor
+    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+        """Forecast one output chunk on the scale and in the dtype of the input.
+
+        Parameters
+        ----------
+        x_in
+            Darts' named input: `past_target (B, L, C)`, `past_covariates (B, L, _)`,
+            `historic_future_covariates (B, L, D)`, `future_covariates (B, T, D)`,
+            `static_covariates (B, C or 1, _)`. NaN in the first two marks missing values.
+
+        Returns
+        -------
+        PLModuleOutput
+            `prediction (B, T, C, P)`.
+        """
+        prediction = self._predict_normalized(x_in)
+        return PLModuleOutput(prediction=prediction.to(_at_least_single(x_in.past_target)))
+
+    def _predict_normalized(self, x_in: PLModuleInput) -> Tensor:
+        """Run the network; the target comes and goes in normalised space, `(B, T, C, P)`."""
+        past, future, static = self._features(x_in)
+        forecast = self.network(past, future, static)
+        if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
+            return forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
+        return forecast.unflatten(-1, (self.n_targets, self._nr_params))
+
+    def encode(self, x_in: PLModuleInput) -> Tensor:
+        """Return the last hidden state, `(B, H)`; with shared weights `(B, C * H)`."""
+        if self.rin is not None:
+            x_in = x_in.replace(past_target=self.rin(x_in.past_target.clone()))
+        past, _, static = self._features(x_in)
+        state = self.network.encode(past, static)
+        return state.unflatten(0, (-1, self.n_targets)).flatten(1) if self.shared_weights else state
+
+    def _features(self, x_in: PLModuleInput) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the network's inputs `(B, L, F)`, `(B, T, D)` and `(B, S)` in its own dtype.
+
+        With shared weights each component is a row of its own: `B` becomes `B * C`.
+        """
+        target = x_in.past_target
+        covariates = [
+            self._standardize(x_in.past_covariates, self.past_scaler),
+            self._standardize(x_in.historic_future_covariates, self.future_scaler),
+        ]
+        future = self._standardize(x_in.future_covariates, self.future_scaler)
+        static = self._standardize(x_in.static_covariates, self.static_scaler)
+        if self.shared_weights:
+            n = self.n_targets
+            target = target.transpose(1, 2).flatten(0, 1).unsqueeze(-1)  # (BC, L, 1)
+            covariates = [None if c is None else c.repeat_interleave(n, 0) for c in covariates]
+            future = None if future is None else future.repeat_interleave(n, 0)
+            if static is not None:  # (B, C or 1, _) -> (BC, S)
+                static = static.expand(-1, n, -1).flatten(0, 1)
+        elif static is not None:
+            static = static.flatten(1)  # (B, S)
+
+        features = [target, *(c for c in covariates if c is not None)]
+        past = torch.cat([f.to(self.dtype) for f in features], dim=-1)  # (B, L, F)
+        return (
+            past,
+            None if future is None else future.to(self.dtype),
+            None if static is None else static.to(self.dtype),
+        )
+
+    def _standardize(self, x: Tensor | None, scaler: Standardizer) -> Tensor | None:
+        return x if x is None or not self.standardize else scaler(x)
+
+    @torch.no_grad()
+    def fit_scalers(self, samples: list[Any]) -> None:
+        """Learn the scales of the covariates from training samples (Darts' named arrays)."""
+        for scaler, fields in (
+            (self.past_scaler, ["past_covariates"]),
+            (self.future_scaler, ["historic_future_covariates", "future_covariates"]),
+            (self.static_scaler, ["static_covariates"]),
+        ):
+            arrays = [getattr(sample, field) for sample in samples for field in fields]
+            tensors = [torch.as_tensor(array) for array in arrays if array is not None]
+            if tensors:
+                scaler.fit(torch.cat(tensors))
+
+    def _train_val_step(
+        self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
+    ) -> Tensor:
+        x_in = batch.to_module_input(stage=stage)
+        target = batch.future_target
+        if self._loss_is_normalized:
+            x_in = x_in.replace(past_target=self.rin(x_in.past_target.clone()))
+            prediction = self._predict_normalized(x_in)
+            label = self.rin.transform(target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
+            # a constant past has no scale to measure labels by
+            label = torch.where(self.rin.constant, torch.nan, label).to(prediction.dtype)
+            output = PLModuleOutput(prediction=prediction)
+        else:
+            output, label = self(x_in), target
+        loss = self._compute_loss(output, label, criterion, batch.sample_weight)
+        self.log(
+            f"{stage.value}_loss",
+            loss,
+            batch_size=target.shape[0],
+            prog_bar=True,
+            sync_dist=True,
+        )
+        if len(metrics):
+            if self._loss_is_normalized:
+                output = output.replace(prediction=self.rin.inverse(output.prediction))
+            self._update_metrics(output, target, metrics)
+        return loss
+
+    @property
+    def _loss_is_normalized(self) -> bool:
+        """Whether labels are measured in spreads of their past, so that no series drowns another.
+
+        Counts and positive values keep their scale: their likelihoods are defined on it. So does a
+        prior, which the user gave in the units of the data.
+        """
+        if self.rin is None or not self.rin.shifts:
+            return False
+        prior = getattr(self.likelihood, "_prior_params", None)
+        return prior is None or all(value is None for value in prior)
+
+    def _compute_loss(
+        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
+    ) -> Tensor:
+        known = ~torch.isnan(target)
+        if not known.all():
+            prediction = output.prediction
+            if not known.any():
+                return (prediction * 0.0).sum()
+            # each known label becomes a window of one step and one component
+            output = output.replace(prediction=prediction[known][:, None, None])  # (_, 1, 1, P)
+            if sample_weight is not None:
+                sample_weight = sample_weight.expand_as(target)[known][:, None, None]
+            target = target[known][:, None, None]
+        return super()._compute_loss(output, target, criterion, sample_weight)
+
+    def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
+        known = ~torch.isnan(target).any(dim=-1)  # (B, T)
+        if not known.any():
+            return
+        if not known.all():
+            output = output.replace(prediction=output.prediction[known][:, None])
+            target = target[known][:, None]
+        super()._update_metrics(output, target, metrics)
+
+    def _get_batch_prediction(
+        self, n: int, input_batch: TorchInferenceBatch, roll_size: int
+    ) -> Tensor:
+        prediction = super()._get_batch_prediction(n, input_batch, roll_size)
+        return prediction.to(input_batch.past_target.dtype)
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Cast to `dtype`, which may be any floating type (Darts knows no `bfloat16` here)."""
+        self.to(dtype)
+
+
+def _at_least_single(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+

@@ -1,0 +1,137 @@
+"""The tutorial's network: windows through an LSTM, the last hidden state through one linear layer.
+
+Pure PyTorch: sequences in, forecasts out. Everything a time series needs around it (normalisation,
+covariate bookkeeping, losses, sampling) lives in `module.py`; gaps in the input are filled by
+`missing.py`.
+
+Source: the "LSTM for sequences" tutorial every PyTorch beginner meets (`nn.LSTM(batch_first=True)`,
+`out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network for
+Long-Term Time Series Forecasting", https://arxiv.org/abs/2308.11200.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from darts_lstm_seq.missing import fill_gaps
+
+# B batch, L input steps, T output steps, F past features, S static features, D future features,
+# N patches, p steps per patch, H hidden, O outputs per forecast step
+
+
+class LSTMSeqNetwork(nn.Module):
+    """LSTM over the input window; its last hidden state predicts all output steps at once.
+
+    Parameters
+    ----------
+    past_dim
+        Number of features F seen at each input step.
+    output_chunk_length
+        Number of forecast steps T.
+    output_dim
+        Number of outputs O per forecast step (target components times likelihood parameters).
+    static_dim
+        Number of static features S; each patch sees all of them.
+    future_dim
+        Number of features D known at each forecast step; step t sees those of step t.
+    hidden_dim
+        Size H of the hidden state.
+    n_rnn_layers
+        Number of LSTM layers.
+    patch_length
+        Number p of consecutive input steps that enter the LSTM as one. With `1`, one layer and no
+        dropout this is exactly the tutorial. If L is no multiple of p, the oldest step is repeated
+        until it is.
+    dropout
+        Fraction of the hidden units dropped between the layers and before the linear layer.
+    mask_inputs
+        Whether each input step also tells the LSTM which of its features were missing (NaN).
+    dropout_cls
+        The class of the dropout layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.network import LSTMSeqNetwork
+    >>> network = LSTMSeqNetwork(past_dim=1, output_chunk_length=3, output_dim=1, hidden_dim=8)
+    >>> network(torch.zeros(5, 24, 1)).shape
+    torch.Size([5, 3, 1])
+    """
+
+    def __init__(
+        self,
+        past_dim: int,
+        output_chunk_length: int,
+        output_dim: int,
+        static_dim: int = 0,
+        future_dim: int = 0,
+        hidden_dim: int = 25,
+        n_rnn_layers: int = 1,
+        patch_length: int = 1,
+        dropout: float = 0.0,
+        mask_inputs: bool = False,
+        dropout_cls: type[nn.Module] = nn.Dropout,
+    ) -> None:
+        super().__init__()
+        self.output_chunk_length = output_chunk_length
+        self.patch_length = patch_length
+        self.mask_inputs = mask_inputs
+
+        step_dim = patch_length * past_dim * (2 if mask_inputs else 1) + static_dim
+        # one `nn.LSTM` per layer: its own `dropout` argument could not be kept active for prediction
+        self.layers = nn.ModuleList(
+            nn.LSTM(step_dim if layer == 0 else hidden_dim, hidden_dim, batch_first=True)
+            for layer in range(n_rnn_layers)
+        )
+        self.dropouts = nn.ModuleList(dropout_cls(dropout) for _ in range(n_rnn_layers))
+        self.head = nn.Linear(hidden_dim, output_chunk_length * output_dim)
+        self.future_head = nn.Linear(future_dim, output_dim, bias=False) if future_dim else None
+
+    def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
+        """Return the hidden state of the last layer at the last time step, `(B, H)`.
+
+        Parameters
+        ----------
+        past
+            Input windows `(B, L, F)`; NaN marks missing values.
+        static
+            Static features `(B, S)`.
+        """
+        past, missing = fill_gaps(past)  # (B, L, F)
+        if self.mask_inputs:
+            past = torch.cat([past, missing.to(past.dtype)], dim=-1)  # (B, L, 2F)
+        if self.patch_length > 1:
+            remainder = -past.shape[1] % self.patch_length
+            if remainder:
+                oldest = past[:, :1].expand(-1, remainder, -1)
+                past = torch.cat([oldest, past], dim=1)
+            past = past.unflatten(1, (-1, self.patch_length)).flatten(2)  # (B, N, pF)
+        if static is not None:
+            repeated = static.unsqueeze(1).expand(-1, past.shape[1], -1)
+            past = torch.cat([past, repeated], dim=-1)  # (B, N, pF + S)
+
+        last = self.layers[-1]
+        for lstm, dropout in zip(self.layers, self.dropouts, strict=True):
+            past, (state, _) = lstm(past)  # (B, N, H), (1, B, H)
+            if lstm is not last:
+                past = dropout(past)
+        return state[-1]  # (B, H)
+
+    def forward(
+        self, past: Tensor, future: Tensor | None = None, static: Tensor | None = None
+    ) -> Tensor:
+        """Return the forecasts `(B, T, O)`.
+
+        Parameters
+        ----------
+        past
+            Input windows `(B, L, F)`; NaN marks missing values.
+        future
+            Features known at the forecast steps `(B, T, D)`.
+        static
+            Static features `(B, S)`.
+        """
+        state = self.dropouts[-1](self.encode(past, static))  # (B, H)
+        forecast = self.head(state).unflatten(1, (self.output_chunk_length, -1))  # (B, T, O)
+        if self.future_head is not None:
+            forecast = forecast + self.future_head(future)
+        return forecast

@@ -1,0 +1,160 @@
+"""How values enter and leave the space in which the network works.
+
+The target is normalised window by window, by the location and scale of its own past, and forecasts
+travel back; what "back" means depends on the likelihood, so each family's way stands here.
+Covariates are standardised once, by the training data. When this happens, and in which space the
+loss lives, is decided in `module.py`.
+
+Source: Darts' `RINorm` (Kim et al., "Reversible Instance Normalization", ICLR 2022), extended to
+missing values, constant windows, any magnitude and every likelihood of Darts.
+"""
+
+import torch
+from darts.models.components.layer_norm_variants import RINorm
+from darts.utils.likelihood_models import torch as families
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+# B batch, L input steps, T output steps, C components, P likelihood parameters
+
+# parameters (location, scale): normalise by mean and standard deviation
+_LOCATION_SCALE = (
+    families.GaussianLikelihood,
+    families.LaplaceLikelihood,
+    families.CauchyLikelihood,
+    families.GumbelLikelihood,
+)
+# counts, whose natural unit is 1, must not be shifted: divide by 1 + mean, as DeepAR does
+_COUNTS = (families.PoissonLikelihood, families.NegativeBinomialLikelihood)
+# positive values must not be shifted either: divide by the mean
+_POSITIVE = (
+    families.ExponentialLikelihood,
+    families.GammaLikelihood,
+    families.HalfNormalLikelihood,
+    families.LogNormalLikelihood,
+    families.WeibullLikelihood,
+)
+
+
+def _softplus_inverse(y: Tensor) -> Tensor:
+    # softplus(x) == x to float precision for large x; `clamp` keeps the logarithm finite
+    y = y.clamp(min=torch.finfo(y.dtype).tiny)
+    return y + torch.log(-torch.expm1(-y))
+
+
+class InstanceNorm(RINorm):
+    """Reversible normalisation of each window by its own past, for every likelihood of Darts.
+
+    Deterministic and quantile forecasts, and families with a location and a scale, are normalised by
+    mean and standard deviation. Families of positive values or counts are divided by their mean
+    alone. Families that live in a fixed interval (beta, Bernoulli, ...) pass unchanged. Missing
+    values (NaN) are left out of the statistics and stay NaN.
+
+    Parameters
+    ----------
+    input_dim
+        Number of target components C.
+    likelihood
+        The likelihood whose parameters the network predicts; `None` for plain forecasts.
+    eps
+        Added to the variance.
+    affine
+        Whether a learnt scale and offset per component follow the normalisation.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        likelihood: families.TorchLikelihood | None = None,
+        eps: float = 0.0,
+        affine: bool = False,
+    ) -> None:
+        super().__init__(input_dim=input_dim, eps=eps, affine=affine)
+        self.likelihood = likelihood
+        self.shifts = likelihood is None or isinstance(
+            likelihood, (*_LOCATION_SCALE, families.QuantileRegression)
+        )
+        self.scales = self.shifts or isinstance(likelihood, (*_COUNTS, *_POSITIVE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Remember location and scale of the windows `x (B, L, C)` and return them normalised."""
+        if not self.scales:
+            return x
+        # half precision overflows in squares: the statistics are at least single
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = x.nanmean(dim=1, keepdim=True)  # (B, 1, C)
+        limits = torch.finfo(x.dtype)
+        if self.shifts:
+            variance = (x - mean).square().nanmean(dim=1, keepdim=True)  # (B, 1, C)
+            # what rounding leaves of a constant counts as nothing
+            spread = torch.sqrt(variance + self.eps)
+            floor = 8 * limits.eps * mean.abs()
+            self.constant = spread <= floor
+            self.mean, self.stdev = mean, spread.clamp(min=floor.clamp(min=limits.tiny))
+        else:
+            scale = mean.abs() + (1.0 if isinstance(self.likelihood, _COUNTS) else 0.0)
+            self.constant = scale <= limits.tiny
+            self.mean, self.stdev = torch.zeros_like(mean), scale.clamp(min=limits.tiny)
+        # `x - x` is zero for a constant, and keeps NaN
+        return torch.where(self.constant, x - x, self.transform(x))
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Normalise `x (B, _, C)` by the location and scale that `forward` remembered."""
+        if not self.scales:
+            return x
+        x = (x - self.mean) / self.stdev
+        if self.affine:
+            x = x * self.affine_weight + self.affine_bias
+        return x
+
+    def inverse(self, prediction: Tensor) -> Tensor:
+        """Return `prediction (B, T, C, P)` to the scale of the windows, in their dtype."""
+        if not self.scales:
+            return prediction
+        prediction = prediction.to(self.stdev.dtype)
+        if self.affine:
+            prediction = (prediction - self.affine_bias[:, None]) / self.affine_weight[:, None]
+        location, scale = self.mean[..., None], self.stdev[..., None]  # (B, 1, C, 1)
+        if self.likelihood is None or isinstance(self.likelihood, families.QuantileRegression):
+            return location + scale * prediction
+
+        first, *rest = prediction.split(1, dim=-1)
+        match self.likelihood:
+            case likelihood if isinstance(likelihood, _LOCATION_SCALE):
+                (spread,) = rest
+                first = location + scale * first
+                rest = [_softplus_inverse(scale * softplus(spread))]
+            case families.LogNormalLikelihood():
+                first = first + torch.log(scale)
+            case families.ExponentialLikelihood():  # a rate
+                first = _softplus_inverse(softplus(first) / scale)
+            case families.GammaLikelihood():  # shape and rate
+                rest = [_softplus_inverse(softplus(rest[0]) / scale)]
+            case _:  # Poisson, negative binomial, half-normal and Weibull open with a scale
+                first = _softplus_inverse(scale * softplus(first))
+        return torch.cat([first, *rest], dim=-1)
+
+
+class Standardizer(nn.Module):
+    """Standardise features by mean and standard deviation of the training data.
+
+    Parameters
+    ----------
+    dim
+        Number of features.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("stdev", torch.ones(dim))
+
+    def fit(self, x: Tensor) -> None:
+        """Learn from `x (N, dim)`; NaN is left out, constants keep their size."""
+        self.mean.copy_(x.nanmean(dim=0).nan_to_num())
+        stdev = (x - self.mean).square().nanmean(dim=0).nan_to_num().sqrt()
+        constant = stdev <= 8 * torch.finfo(self.mean.dtype).eps * self.mean.abs()
+        self.stdev.copy_(torch.where(constant, 1.0, stdev))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean.to(x.dtype)) / self.stdev.to(x.dtype)
