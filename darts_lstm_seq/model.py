@@ -7,20 +7,120 @@ Source: `darts.models.BlockRNNModel`, whose parameter names and behaviour this c
 changing the class name in an existing script is enough.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any, Self
 
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from darts import TimeSeries
 from darts.logging import raise_log
-from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.models.forecasting.torch_forecasting_model import (
+    MixedCovariatesTorchModel,
+    TorchForecastingModel,
+)
+from darts.typing import TimeSeriesLike
+from darts.utils.data import (
+    SequentialTorchInferenceDataset,
+    ShiftedTorchTrainingDataset,
+    TorchInferenceDataset,
+    TorchTrainingDataset,
+)
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
 from darts.utils.serialization import add_safe_globals
+from typing_extensions import override
 
+from darts_lstm_seq import persistence, validation
 from darts_lstm_seq.module import LSTMSeqModule
+from darts_lstm_seq.predictor import DirectPredictor
+
+# samples from which the scales of the covariates are learnt
+_SCALER_SAMPLES = 512
 
 
-class LSTMSeqModel(MixedCovariatesTorchModel):
+class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
+    """LSTM for sequences: the last hidden state of the window predicts the whole output chunk.
+
+    The network of the well-known tutorial (windows -> ``nn.LSTM`` -> last time step ->
+    ``nn.Linear``) as a Darts model. Unlike in ``BlockRNNModel``, all output steps are predicted
+    from the state after the newest observation. Works on raw, unscaled data: each window is
+    normalised by its own past. Missing values (NaN) in the target and in past covariates are
+    masked in the input window and left out of the loss.
+
+    The model supports past covariates (known for the ``input_chunk_length`` steps before
+    prediction time), future covariates (known for the ``output_chunk_length`` steps after it
+    and ``input_chunk_length`` steps before it), and static covariates.
+
+    Parameters
+    ----------
+    input_chunk_length
+        Number of time steps in the past to take as a model input (per chunk). Applies to the
+        target series and to past and future covariates. A tuple ``(min, max)`` lets the model
+        train on and predict from series that are shorter than ``max``, down to ``min``: what is
+        missing at the start of the window is masked.
+    output_chunk_length
+        Number of time steps predicted at once (per chunk). A forecast horizon ``n`` beyond it
+        is reached by feeding forecasts back as inputs.
+    output_chunk_shift
+        Number of time steps between the end of the input chunk and the start of the output
+        chunk.
+    hidden_dim
+        Size of the hidden state of each LSTM layer.
+    n_rnn_layers
+        Number of LSTM layers.
+    patch_length
+        Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
+        If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
+    dropout
+        Fraction of the hidden units dropped between LSTM layers and before the linear layer.
+    shared_weights
+        Whether to forecast each component of a multivariate target on its own, with one network
+        for all components.
+    use_static_covariates
+        Whether the model should use static covariate information in case the input `series`
+        passed to ``fit()`` contain static covariates. If ``True``, and static covariates are
+        available at fitting time, will enforce that all target `series` have the same static
+        covariate dimensionality in ``fit()`` and ``predict()``.
+    use_reversible_instance_norm
+        Whether to normalise each target window by its own past before the network and to return
+        forecasts to the original scale after it, in the way the likelihood asks for. The loss is
+        measured in normalised space, so that no series drowns another, and covariates are
+        standardised by the training data. A dictionary can set ``{"affine": bool, "eps":
+        float}``. ``False`` gives the plain tutorial.
+    **kwargs
+        Further parameters of Darts' ``TorchForecastingModel`` (``n_epochs``, ``batch_size``,
+        ``random_state``, ``pl_trainer_kwargs``, ``add_encoders``, ...) and
+        ``PLForecastingModule`` (``loss_fn``, ``likelihood``, ``optimizer_cls``, ...), which
+        documents them. Two things differ: the network computes in single precision whatever the
+        dtype of the series, unless ``pl_trainer_kwargs={"precision": ...}`` says otherwise, and
+        forecasts keep the dtype of the series.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> from darts_lstm_seq import LSTMSeqModel
+    >>> series = sine_timeseries(length=120, value_frequency=1 / 12)
+    >>> model = LSTMSeqModel(
+    ...     input_chunk_length=24,
+    ...     output_chunk_length=12,
+    ...     n_epochs=20,
+    ...     random_state=42,
+    ...     pl_trainer_kwargs={"enable_progress_bar": False},
+    ... )
+    >>> forecast = model.fit(series).predict(12)
+    >>> len(forecast), forecast.start_time() > series.end_time()
+    (12, True)
+    """
+
     def __init__(
         self,
-        input_chunk_length: int,
+        input_chunk_length: int | tuple[int, int],
         output_chunk_length: int,
         output_chunk_shift: int = 0,
         hidden_dim: int = 64,
@@ -32,83 +132,13 @@ class LSTMSeqModel(MixedCovariatesTorchModel):
         use_reversible_instance_norm: bool | dict[str, Any] = True,
         **kwargs: Any,
     ) -> None:
-        """LSTM for sequences: the last hidden state of the input window predicts the whole output chunk.
-
-        The network of the well-known tutorial (windows -> ``nn.LSTM`` -> last time step ->
-        ``nn.Linear``) as a Darts model. Unlike in ``BlockRNNModel``, all output steps are predicted
-        from the state after the newest observation. Works on raw, unscaled data: each window is
-        normalised by its own past.
-
-        The model supports past covariates (known for the ``input_chunk_length`` steps before
-        prediction time), future covariates (known for the ``output_chunk_length`` steps after it
-        and ``input_chunk_length`` steps before it), and static covariates.
-
-        Parameters
-        ----------
-        input_chunk_length
-            Number of time steps in the past to take as a model input (per chunk). Applies to the
-            target series and to past and future covariates.
-        output_chunk_length
-            Number of time steps predicted at once (per chunk). A forecast horizon ``n`` beyond it
-            is reached by feeding forecasts back as inputs.
-        output_chunk_shift
-            Number of time steps between the end of the input chunk and the start of the output
-            chunk.
-        hidden_dim
-            Size of the hidden state of each LSTM layer.
-        n_rnn_layers
-            Number of LSTM layers.
-        patch_length
-            Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
-            If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
-        dropout
-            Fraction of the hidden units dropped between LSTM layers and before the linear layer.
-        shared_weights
-            Whether to forecast each component of a multivariate target on its own, with one network
-            for all components.
-        use_static_covariates
-            Whether the model should use static covariate information in case the input `series`
-            passed to ``fit()`` contain static covariates. If ``True``, and static covariates are
-            available at fitting time, will enforce that all target `series` have the same static
-            covariate dimensionality in ``fit()`` and ``predict()``.
-        use_reversible_instance_norm
-            Whether to normalise each target window by its own past before the network and to return
-            forecasts to the original scale after it, in the way the likelihood asks for. The loss is
-            measured in normalised space, so that no series drowns another, and covariates are
-            standardised by the training data. A dictionary can set ``{"affine": bool, "eps":
-            float}``. ``False`` gives the plain tutorial.
-        **kwargs
-            Further parameters of Darts' ``TorchForecastingModel`` (``n_epochs``, ``batch_size``,
-            ``random_state``, ``pl_trainer_kwargs``, ``add_encoders``, ...) and
-            ``PLForecastingModule`` (``loss_fn``, ``likelihood``, ``optimizer_cls``, ...), which
-            documents them. Two things differ: the network computes in single precision whatever the
-            dtype of the series, unless ``pl_trainer_kwargs={"precision": ...}`` says otherwise, and
-            forecasts keep the dtype of the series.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of its range.
-
-        Examples
-        --------
-        >>> from darts.utils.timeseries_generation import sine_timeseries
-        >>> from darts_lstm_seq import LSTMSeqModel
-        >>> series = sine_timeseries(length=120, value_frequency=1 / 12)
-        >>> model = LSTMSeqModel(
-        ...     input_chunk_length=24,
-        ...     output_chunk_length=12,
-        ...     n_epochs=20,
-        ...     random_state=42,
-        ...     pl_trainer_kwargs={"enable_progress_bar": False},
-        ... )
-        >>> forecast = model.fit(series).predict(12)
-        >>> len(forecast), forecast.start_time() > series.end_time()
-        (12, True)
-        """
-        _check_parameters(self.model_params)
-        super().__init__(**self._extract_torch_model_params(**self.model_params))
-        self.pl_module_params = self._extract_pl_module_params(**self.model_params)
+        params = dict(self.model_params)
+        self._min_input_chunk_length, params["input_chunk_length"] = _parse_input_chunk_length(
+            input_chunk_length
+        )
+        _check_parameters(params)
+        super().__init__(**self._extract_torch_model_params(**params))
+        self.pl_module_params = self._extract_pl_module_params(**params)
         # Darts would compute in the dtype of the series, which pandas makes float64: several times
         # slower. The module normalises in that dtype and casts, so nothing is lost.
         self.trainer_params.setdefault("precision", "32-true")
@@ -118,8 +148,84 @@ class LSTMSeqModel(MixedCovariatesTorchModel):
         self.patch_length = patch_length
         self.dropout = dropout
         self.shared_weights = shared_weights
+        self._mask_inputs = self._min_input_chunk_length < params["input_chunk_length"]
         self._considers_static_covariates = use_static_covariates
 
+    @property
+    @override
+    def supports_static_covariates(self) -> bool:
+        return True
+
+    @property
+    @override
+    def min_input_chunk_length(self) -> int:
+        return self._min_input_chunk_length
+
+    @override
+    @wraps(MixedCovariatesTorchModel.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> Self:
+        # a fit that fails, or is interrupted, must not cost the user the model that was there
+        with persistence.unharmed(self):
+            return super().fit(*args, **kwargs)
+
+    @override
+    @wraps(MixedCovariatesTorchModel.fit_from_dataset)
+    def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
+        with persistence.unharmed(self):
+            return super().fit_from_dataset(*args, **kwargs)
+
+    def encode(
+        self,
+        series: TimeSeriesLike,
+        past_covariates: TimeSeriesLike | None = None,
+        future_covariates: TimeSeriesLike | None = None,
+    ) -> np.ndarray:
+        """Return the last hidden state for the end of each series, as features for other models.
+
+        Parameters
+        ----------
+        series
+            One series or a sequence of series, each at least ``input_chunk_length`` long.
+        past_covariates, future_covariates
+            As in ``predict(n=1)``.
+
+        Returns
+        -------
+        np.ndarray
+            ``(n_series, hidden_dim)``; with ``shared_weights`` the states of the components stand
+            side by side, ``(n_series, n_components * hidden_dim)``.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted or the series do not match it.
+
+        Examples
+        --------
+        >>> from darts.utils.timeseries_generation import sine_timeseries
+        >>> from darts_lstm_seq import LSTMSeqModel
+        >>> series = sine_timeseries(length=60, value_frequency=1 / 12)
+        >>> model = LSTMSeqModel(
+        ...     12,
+        ...     3,
+        ...     hidden_dim=8,
+        ...     n_epochs=1,
+        ...     pl_trainer_kwargs={"enable_progress_bar": False},
+        ... )
+        >>> model.fit(series).encode([series, series[:-6]]).shape
+        (2, 8)
+        """
+        params = self._setup_for_predict_from_dataset(
+            n=1,
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+        )
+        predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
+        setup = self._setup_for_predict(**{**params, "trainer": predictor})
+        return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+
+    @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
         return LSTMSeqModule(
             hidden_dim=self.hidden_dim,
@@ -127,13 +233,131 @@ class LSTMSeqModel(MixedCovariatesTorchModel):
             patch_length=self.patch_length,
             dropout=self.dropout,
             shared_weights=self.shared_weights,
-            mask_inputs=False,
+            mask_inputs=self._mask_inputs,
             **self.pl_module_params,
         )
 
-    @property
-    def supports_static_covariates(self) -> bool:
-        return True
+    @override
+    def _setup_for_train(
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        is_new = self.model is None
+        for dataset in (train_dataset, val_dataset):
+            if isinstance(dataset, ShiftedTorchTrainingDataset):
+                self._check_training_data(dataset)
+                if is_new:
+                    self._mask_inputs |= validation.has_missing(
+                        dataset.series, dataset.past_covariates
+                    )
+        setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
+        if is_new:
+            count = len(train_dataset)
+            indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
+            setup["model"].fit_scalers([train_dataset[int(i)] for i in indices])
+        return setup
+
+    def _check_training_data(self, dataset: ShiftedTorchTrainingDataset) -> None:
+        validation.check_values(
+            dataset.series,
+            dataset.past_covariates,
+            dataset.future_covariates,
+            self._considers_static_covariates,
+        )
+        if dataset.sample_weight is not None:
+            validation.check_weights(dataset.sample_weight)
+        behind = self.output_chunk_shift + self.output_chunk_length
+        ends = [
+            np.arange(self.min_input_chunk_length, len(one) - behind + 1) for one in dataset.series
+        ]
+        validation.check_windows(dataset.series, self.input_chunk_length, ends)
+
+    @override
+    def _setup_for_predict(
+        self, n: int, dataset: TorchInferenceDataset, **kwargs: Any
+    ) -> dict[str, Any]:
+        if isinstance(dataset, SequentialTorchInferenceDataset):
+            self._check_inference_data(n, dataset)
+        return super()._setup_for_predict(n, dataset, **kwargs)
+
+    def _check_inference_data(self, n: int, dataset: SequentialTorchInferenceDataset) -> None:
+        length = self.input_chunk_length
+        steps = max(n, self.output_chunk_length) + self.output_chunk_shift
+        if dataset.bounds is None:
+            ends = [np.array([len(one)]) for one in dataset.series]
+            steps_before = length
+        else:
+            ends = [np.arange(low, high + 1, dataset.stride) for low, high in dataset.bounds]
+            steps_before = None
+        validation.check_values(
+            dataset.series,
+            dataset.past_covariates,
+            dataset.future_covariates,
+            self._considers_static_covariates,
+            steps_after=steps,
+            steps_before=steps_before,
+        )
+        validation.check_windows(dataset.series, length, ends)
+
+    @override
+    @wraps(MixedCovariatesTorchModel.predict_from_dataset)
+    def predict_from_dataset(
+        self,
+        n: int,
+        dataset: TorchInferenceDataset,
+        trainer: pl.Trainer | None = None,
+        batch_size: int | None = None,
+        verbose: bool | None = None,
+        **kwargs: Any,
+    ) -> Sequence[TimeSeries]:
+        kept = self.trainer
+        direct = None
+        if trainer is None:
+            direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
+        try:
+            return super().predict_from_dataset(
+                n, dataset, direct or trainer, batch_size, verbose, **kwargs
+            )
+        finally:
+            if direct is not None:
+                self.trainer = kept
+
+    @override
+    def _check_ckpt_parameters(self, tfm_save: TorchForecastingModel) -> None:
+        super()._check_ckpt_parameters(tfm_save)
+        # learnt from data, not from parameters: whether the network has inputs for a mask
+        self._mask_inputs = tfm_save._mask_inputs
+
+    @override
+    @wraps(MixedCovariatesTorchModel.load_weights_from_checkpoint)
+    def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with persistence.unharmed(self), persistence.clear_load_errors():
+            super().load_weights_from_checkpoint(*args, **kwargs)
+
+    @override
+    @wraps(MixedCovariatesTorchModel.save)
+    def save(self, path: str | None = None, clean: bool = False) -> None:
+        persistence.attach_trainer(self)
+        with persistence.network_in_own_file():
+            super().save(path, clean)
+
+    @staticmethod
+    @override
+    @wraps(MixedCovariatesTorchModel.load)
+    def load(path: str, *args: Any, **kwargs: Any) -> "LSTMSeqModel":
+        with persistence.clear_load_errors():
+            model = MixedCovariatesTorchModel.load(path, *args, **kwargs)
+            return persistence.of_class(model, LSTMSeqModel)
+
+    @staticmethod
+    @override
+    @wraps(MixedCovariatesTorchModel.load_from_checkpoint)
+    def load_from_checkpoint(*args: Any, **kwargs: Any) -> "LSTMSeqModel":
+        with persistence.clear_load_errors():
+            model = MixedCovariatesTorchModel.load_from_checkpoint(*args, **kwargs)
+            return persistence.of_class(model, LSTMSeqModel)
 
 
 # Darts loads nothing it does not know; without this, files of our models would be refused
@@ -141,21 +365,18 @@ add_safe_globals([LSTMSeqModel])
 
 
 def _check_parameters(params: dict[str, Any]) -> None:
-    """Raise a `ValueError` for the first parameter that is out of its range."""
-    at_least = {
-        "input_chunk_length": 1,
-        "output_chunk_length": 1,
-        "output_chunk_shift": 0,
-        "hidden_dim": 1,
-        "n_rnn_layers": 1,
-        "patch_length": 1,
-        "n_epochs": 0,
-        "batch_size": 1,
-    }
-    for name, minimum in at_least.items():
-        value = params.get(name, minimum)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise_log(ValueError(f"`{name}` must be an integer >= {minimum}, received {value!r}."))
+    validation.check_parameters(
+        params,
+        at_least={
+            "input_chunk_length": 1,
+            "output_chunk_length": 1,
+            "output_chunk_shift": 0,
+            "hidden_dim": 1,
+            "n_rnn_layers": 1,
+            "patch_length": 1,
+            "batch_size": 1,
+        },
+    )
     if params["patch_length"] > params["input_chunk_length"]:
         raise_log(
             ValueError(
@@ -163,6 +384,3 @@ def _check_parameters(params: dict[str, Any]) -> None:
                 f"({params['input_chunk_length']}), received {params['patch_length']}."
             )
         )
-    dropout = params["dropout"]
-    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise_log(ValueError(f"`dropout` must be in [0, 1), received {dropout!r}."))

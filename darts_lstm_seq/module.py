@@ -253,4 +253,3 @@ class LSTMSeqModule(PLForecastingModule):
 
 def _at_least_single(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
-

@@ -4,9 +4,9 @@ Pure PyTorch: sequences in, forecasts out. Everything a time series needs around
 covariate bookkeeping, losses, sampling) lives in `module.py`; gaps in the input are filled by
 `missing.py`.
 
-Source: the "LSTM for sequences" tutorial every PyTorch beginner meets (`nn.LSTM(batch_first=True)`,
-`out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network for
-Long-Term Time Series Forecasting", https://arxiv.org/abs/2308.11200.
+Source: the "LSTM for sequences" tutorial that every PyTorch beginner meets (`nn.LSTM`,
+`out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network
+for Long-Term Time Series Forecasting", https://arxiv.org/abs/2308.11200.
 """
 
 import torch
@@ -77,7 +77,7 @@ class LSTMSeqNetwork(nn.Module):
         self.mask_inputs = mask_inputs
 
         step_dim = patch_length * past_dim * (2 if mask_inputs else 1) + static_dim
-        # one `nn.LSTM` per layer: its own `dropout` argument could not be kept active for prediction
+        # one `nn.LSTM` per layer: its own `dropout` could not be kept active for prediction
         self.layers = nn.ModuleList(
             nn.LSTM(step_dim if layer == 0 else hidden_dim, hidden_dim, batch_first=True)
             for layer in range(n_rnn_layers)

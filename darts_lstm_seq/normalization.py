@@ -45,8 +45,8 @@ def _softplus_inverse(y: Tensor) -> Tensor:
 class InstanceNorm(RINorm):
     """Reversible normalisation of each window by its own past, for every likelihood of Darts.
 
-    Deterministic and quantile forecasts, and families with a location and a scale, are normalised by
-    mean and standard deviation. Families of positive values or counts are divided by their mean
+    Deterministic and quantile forecasts, and families with a location and a scale, are normalised
+    by mean and standard deviation. Families of positive values or counts are divided by their mean
     alone. Families that live in a fixed interval (beta, Bernoulli, ...) pass unchanged. Missing
     values (NaN) are left out of the statistics and stay NaN.
 
@@ -157,4 +157,5 @@ class Standardizer(nn.Module):
         self.stdev.copy_(torch.where(constant, 1.0, stdev))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x (..., dim)` standardised."""
         return (x - self.mean.to(x.dtype)) / self.stdev.to(x.dtype)

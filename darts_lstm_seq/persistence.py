@@ -1,0 +1,136 @@
+"""What keeps a fitted model whole: copies, failed fits, saving and loading.
+
+File formats and safe loading are Darts'. Darts leaves the network out when a model is pickled or
+deep-copied (it has its own file next to the saved model), so copies cannot predict; it saves no
+weights after loading; and a fit that fails leaves a half-trained network. This file repairs these.
+
+Source: `TorchForecastingModel.__getstate__`, `save` and `load` of Darts 0.48.
+"""
+
+import io
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from darts.logging import raise_log
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+
+Model = TypeVar("Model", bound=TorchForecastingModel)
+
+_in_own_file = ContextVar("network_in_own_file", default=False)
+
+
+@contextmanager
+def network_in_own_file() -> Iterator[None]:
+    """Within, pickling a model leaves the network out: `save` writes it to a file of its own."""
+    token = _in_own_file.set(True)
+    try:
+        yield
+    finally:
+        _in_own_file.reset(token)
+
+
+class SurvivesCopies(TorchForecastingModel):
+    """A torch model whose network travels along in `pickle`, `copy.deepcopy` and joblib.
+
+    The weights travel as plain bytes, which Darts' safe loading accepts inside ensembles too.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self.model is not None and not _in_own_file.get():
+            buffer = io.BytesIO()
+            torch.save(self.model.state_dict(), buffer)
+            state["_network_bytes"] = buffer.getvalue()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        network = state.pop("_network_bytes", None)
+        super().__setstate__(state)
+        if network is not None:
+            weights = torch.load(io.BytesIO(network), map_location="cpu", weights_only=True)
+            model = self._create_model(self.train_sample)
+            dtypes = {weight.dtype for weight in weights.values()}
+            model.to_dtype(dtypes.pop() if len(dtypes) == 1 else torch.float32)
+            model.load_state_dict(weights)
+            self.model = model
+
+
+@contextmanager
+def unharmed(model: TorchForecastingModel) -> Iterator[None]:
+    """Put a model back to where it was if what happens within fails or is interrupted."""
+    before = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(model).items()}
+    network = model.model
+    weights = None
+    if network is not None:
+        weights = {name: weight.clone() for name, weight in network.state_dict().items()}
+    try:
+        yield
+    except BaseException:
+        vars(model).clear()
+        vars(model).update(before)
+        if network is not None and weights is not None:
+            network.load_state_dict(weights)
+        raise
+
+
+def attach_trainer(model: TorchForecastingModel) -> None:
+    """Give a fitted model that no trainer holds (any more) one through which it can be saved.
+
+    A copy, a model that was loaded, or the best model of a training is not the module that the
+    remembered trainer would write.
+    """
+    if model.model is None:
+        return
+    trainer = model.trainer
+    if trainer is not None and trainer.lightning_module is model.model:
+        return
+    if trainer is None and model.load_ckpt_path is not None:
+        return  # Darts copies that file, with the state of the optimiser
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.strategy.connect(model.model)
+    model.trainer = trainer
+
+
+@contextmanager
+def clear_load_errors() -> Iterator[None]:
+    """Turn what a truncated or foreign file raises into a `ValueError` that says so."""
+    try:
+        yield
+    except (EOFError, RuntimeError, KeyError, AttributeError) as error:
+        raise_log(
+            ValueError(
+                f"The model file is damaged, incomplete or not one of ours; nothing was loaded. "
+                f"Save the model again, or check the path. Reason: {error}"
+            )
+        )
+    except pickle.UnpicklingError as error:
+        raise_log(ValueError(f"The model file was refused; nothing was loaded. Reason: {error}"))
+
+
+def of_class(model: TorchForecastingModel, expected: type[Model]) -> Model:
+    """Return `model` if it is of the expected class.
+
+    Raises
+    ------
+    ValueError
+        Naming both classes.
+    """
+    if not isinstance(model, expected):
+        raise_log(
+            ValueError(
+                f"The file holds a `{type(model).__name__}`, not a `{expected.__name__}`. Load it "
+                f"with `{type(model).__name__}.load()`."
+            )
+        )
+    return model

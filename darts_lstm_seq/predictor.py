@@ -1,0 +1,119 @@
+"""Prediction without a Lightning `Trainer`: building one costs 50 times the network's own work.
+
+`DirectPredictor` stands in for `Trainer.predict` where one device and the default hooks are all
+that was asked for. Everything else goes through Lightning unchanged.
+
+Source: the loop of `pytorch_lightning.Trainer.predict`, reduced to one device.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from darts.utils.data.torch_datasets.utils import PLModuleInput
+from pytorch_lightning import Callback
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from darts_lstm_seq.module import LSTMSeqModule
+
+# what a user may have set without asking for more than one device and the default hooks
+_HARMLESS = {
+    "accelerator",
+    "callbacks",
+    "check_val_every_n_epoch",
+    "devices",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "log_every_n_steps",
+    "logger",
+    "max_epochs",
+    "precision",
+}
+_FULL_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true"}
+
+
+class DirectPredictor:
+    """Run a module over a data module's prediction batches on one device.
+
+    Parameters
+    ----------
+    device
+        Where the network runs; it is on the CPU again afterwards, as after Lightning.
+    show_progress
+        Whether to show a progress bar over the batches.
+    """
+
+    def __init__(self, device: torch.device, show_progress: bool) -> None:
+        self.device = device
+        self.show_progress = show_progress
+
+    @classmethod
+    def for_trainer_params(cls, params: dict[str, Any], verbose: bool | None) -> Self | None:
+        """Return a predictor that does what a `Trainer(**params)` would, or `None` if it cannot."""
+        if not params.keys() <= _HARMLESS or params.get("precision") not in _FULL_PRECISION:
+            return None
+        if params.get("devices", "auto") not in ("auto", 1) or any(
+            getattr(type(callback), hook) is not getattr(Callback, hook)
+            for callback in params.get("callbacks") or []
+            for hook in dir(Callback)
+            if hook.startswith("on_predict")
+        ):
+            return None
+        match params.get("accelerator", "auto"):
+            case "cpu":
+                device = torch.device("cpu")
+            case "auto" | "gpu" | "cuda" if torch.cuda.device_count() == 1:
+                device = torch.device("cuda", 0)
+            case "auto" if not torch.accelerator.is_available():
+                device = torch.device("cpu")
+            case _:
+                return None
+        shown = params.get("enable_progress_bar", True) if verbose is None else verbose
+        return cls(device, shown is not False)
+
+    def predict(self, model: PLForecastingModule, datamodule: TorchDataModule) -> list[Any]:
+        """Return what `model.predict_step` returns for each batch, on the CPU."""
+
+        def step(batch: Any, index: int) -> Any:
+            prediction, *rest = model.predict_step(batch, index)
+            return prediction.cpu(), *rest
+
+        return self._run(model, datamodule, step)
+
+    def encode(self, model: LSTMSeqModule, datamodule: TorchDataModule) -> Tensor:
+        """Return the last hidden states `(n_series, H)` of all prediction windows, on the CPU."""
+
+        def step(batch: Any, _: int) -> Tensor:
+            fields = {
+                f.name: getattr(batch, f.name, None) for f in dataclasses.fields(PLModuleInput)
+            }
+            return model.encode(PLModuleInput(**{**fields, "stage": stage})).cpu()
+
+        return torch.cat(self._run(model, datamodule, step))
+
+    def _run(
+        self, model: PLForecastingModule, datamodule: TorchDataModule, step: Callable
+    ) -> list[Any]:
+        was_training = model.training
+        model.eval().to(self.device)
+        try:
+            with torch.inference_mode():
+                model.on_predict_start()
+                loader = datamodule.predict_dataloader()
+                # a bar for a single batch says nothing, and costs more than the batch
+                hidden = not self.show_progress or len(loader) < 2
+                outputs = [
+                    step(model.transfer_batch_to_device(batch, self.device, 0), index)
+                    for index, batch in enumerate(tqdm(loader, desc="Predicting", disable=hidden))
+                ]
+                model.on_predict_end()
+        finally:
+            model.train(was_training).to("cpu")
+        return outputs

@@ -1,0 +1,219 @@
+"""What a model refuses to train on or predict from, found before any work starts.
+
+Lengths, components, frequencies and covariate spans are checked by Darts. This file adds what Darts
+lets through to end in NaN: infinite values, missing values where nothing can mask them, windows
+without a single value. Every error names the series, the component and the first time stamp.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+from darts import TimeSeries
+from darts.logging import raise_log
+
+Series = Sequence[TimeSeries]
+
+
+def check_parameters(
+    params: dict, at_least: dict[str, int], below_one: Sequence[str] = ("dropout",)
+) -> None:
+    """Raise a `ValueError` for the first parameter that is out of its range.
+
+    Parameters
+    ----------
+    params
+        Parameter values by name.
+    at_least
+        The smallest legal value of each integer parameter; absent or `None` values pass.
+    below_one
+        Names of fractions in [0, 1).
+    """
+    for name, minimum in at_least.items():
+        value = params.get(name)
+        if value is None:
+            continue
+        integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not integral or value < minimum:
+            raise_log(ValueError(f"`{name}` must be an integer >= {minimum}, received {value!r}."))
+    for name in below_one:
+        value = params[name]
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not number or not 0 <= value < 1:
+            raise_log(ValueError(f"`{name}` must be a number in [0, 1), received {value!r}."))
+
+
+def check_values(
+    series: Series,
+    past_covariates: Series | None,
+    future_covariates: Series | None,
+    use_static_covariates: bool,
+    steps_after: int = 0,
+    steps_before: int | None = None,
+) -> None:
+    """Refuse infinite values, and missing ones where the network has no mask for them.
+
+    The target and past covariates may hold NaN; future and static covariates may not.
+
+    Parameters
+    ----------
+    series, past_covariates, future_covariates
+        Sequences of series of equal number.
+    use_static_covariates
+        Whether static covariates count.
+    steps_after
+        Number of time steps after the end of each target that covariates are used for.
+    steps_before
+        Number of time steps at the end of each target that are used; `None` means all.
+
+    Raises
+    ------
+    ValueError
+        Naming the series index, the component and the time of the first such value.
+    """
+    for idx, target in enumerate(series):
+        _check_one("series", idx, target, missing_allowed=True, last=steps_before)
+        first = 0 if steps_before is None else max(0, len(target) - steps_before)
+        span = (
+            target.time_index[first],
+            target.end_time() + steps_after * target.freq,
+        )
+        for name, covariates in (
+            ("past_covariates", past_covariates),
+            ("future_covariates", future_covariates),
+        ):
+            if covariates is not None and idx < len(covariates):
+                masked = name == "past_covariates"
+                _check_one(name, idx, covariates[idx], missing_allowed=masked, span=span)
+        if use_static_covariates and target.static_covariates is not None:
+            _check_static(idx, target.static_covariates)
+
+
+def check_weights(weights: Series) -> None:
+    """Refuse sample weights that are missing or infinite.
+
+    Raises
+    ------
+    ValueError
+        Naming the series index, the component and the time of the first such value.
+    """
+    for idx, weight in enumerate(weights):
+        _check_one("sample_weight", idx, weight, missing_allowed=False)
+
+
+def check_windows(
+    series: Series, length: int, ends: Sequence[np.ndarray], what: str = "input window"
+) -> None:
+    """Refuse windows in which a component has no value at all: there is nothing to bridge from.
+
+    Parameters
+    ----------
+    series
+        The targets.
+    length
+        Number of time steps of a window; those at the start of a series may be shorter.
+    ends
+        For each series, the positions after the last step of each of its windows.
+    what
+        How the message calls a window.
+
+    Raises
+    ------
+    ValueError
+        Naming the series index, the component and the first such window.
+    """
+    for idx, (target, window_ends) in enumerate(zip(series, ends, strict=True)):
+        values = target.values(copy=False)
+        missing = np.isnan(values)
+        if not len(window_ends) or not missing.any():
+            continue
+        known = np.vstack([np.zeros_like(values[:1], dtype=int), np.cumsum(~missing, axis=0)])
+        empty = known[window_ends] == known[np.maximum(window_ends - length, 0)]
+        if empty.any():
+            window, component = np.argwhere(empty)[0]
+            last = target.time_index[window_ends[window] - 1]
+            raise_log(
+                ValueError(
+                    f"`series` at index {idx} has no value of component "
+                    f"{target.components[component]!r} in the {what} of {length} steps that ends "
+                    f"at {last}. Fill the gap, leave this part of the series out, or choose an "
+                    f"`input_chunk_length` longer than the gap."
+                )
+            )
+
+
+def has_missing(series: Series, past_covariates: Series | None) -> bool:
+    """Tell whether the target or a past covariate misses a value anywhere."""
+    return any(
+        bool(np.isnan(one.values(copy=False)).any())
+        for group in (series, past_covariates or [])
+        for one in group
+    )
+
+
+def _check_one(
+    name: str,
+    idx: int,
+    series: TimeSeries,
+    *,
+    missing_allowed: bool,
+    span: tuple | None = None,
+    last: int | None = None,
+) -> None:
+    values = series.random_component_values(copy=False)
+    if last is not None:
+        values = values[-last:]
+    if np.isfinite(values).all():
+        return
+    bad = np.isinf(values) if missing_allowed else ~np.isfinite(values)
+    times = series.time_index[len(series) - len(values) :]
+    if span is not None:  # covariates may hold anything outside the part that is used
+        bad &= np.asarray((times >= span[0]) & (times <= span[1]))[:, None]
+    for step, component in _first(bad):
+        value = values[step, component]
+        kind = "a missing value (NaN)" if np.isnan(value) else f"an infinite value ({value})"
+        raise_log(
+            ValueError(
+                f"`{name}` at index {idx} has {kind} in component "
+                f"{series.components[component]!r}, first at {times[step]}. Replace it (for "
+                f"example with `darts.utils.missing_values.fill_missing_values` after turning "
+                f"infinite values into NaN)."
+            )
+        )
+
+
+def _check_static(idx: int, static: pd.DataFrame) -> None:
+    numeric = static.select_dtypes("number")
+    for row, column in _first(~np.isfinite(numeric.to_numpy(dtype=float))):
+        raise_log(
+            ValueError(
+                f"`series` at index {idx} has the static covariate {numeric.columns[column]!r} = "
+                f"{numeric.iloc[row, column]}. Replace it by a finite value."
+            )
+        )
+
+
+def _first(bad: np.ndarray) -> Iterator[np.ndarray]:
+    yield from np.argwhere(bad)[:1]
+
+
+def too_short(idx: int, length: int, needed: int, parts: str) -> NoReturn:
+    """Raise the error for a series that is too short.
+
+    Parameters
+    ----------
+    idx
+        The series index.
+    length, needed
+        Number of time steps it has and must have.
+    parts
+        What the needed length is made of.
+    """
+    raise_log(
+        ValueError(
+            f"`series` at index {idx} is too short: it has {length} time steps, {needed} are "
+            f"needed ({parts})."
+        )
+    )
+    raise AssertionError  # `raise_log` always raises
