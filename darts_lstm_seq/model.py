@@ -118,6 +118,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     (12, True)
     """
 
+    trainer: pl.Trainer | None
+
     def __init__(
         self,
         input_chunk_length: int | tuple[int, int],

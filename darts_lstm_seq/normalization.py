@@ -144,6 +144,9 @@ class Standardizer(nn.Module):
         Number of features.
     """
 
+    mean: Tensor
+    stdev: Tensor
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))

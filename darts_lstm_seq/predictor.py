@@ -91,10 +91,9 @@ class DirectPredictor:
         """Return the last hidden states `(n_series, H)` of all prediction windows, on the CPU."""
 
         def step(batch: Any, _: int) -> Tensor:
-            fields = {
-                f.name: getattr(batch, f.name, None) for f in dataclasses.fields(PLModuleInput)
-            }
-            return model.encode(PLModuleInput(**{**fields, "stage": stage})).cpu()
+            names = [f.name for f in dataclasses.fields(PLModuleInput) if hasattr(batch, f.name)]
+            x_in = PLModuleInput(**{name: getattr(batch, name) for name in names})
+            return model.encode(x_in).cpu()
 
         return torch.cat(self._run(model, datamodule, step))
 
