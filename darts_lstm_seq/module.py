@@ -7,8 +7,10 @@ checkpoints are Lightning's; auto-regression and sampling are inherited from Dar
 Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput` out).
 """
 
+import dataclasses
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
 from darts.utils.data.torch_datasets.utils import (
@@ -19,7 +21,7 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingBatch,
 )
 from darts.utils.torch import MonteCarloDropout
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
@@ -29,6 +31,7 @@ from darts_lstm_seq.normalization import InstanceNorm, Standardizer
 
 # a label further than this many spreads from its past counts as this far: squares stay finite
 _FURTHEST_LABEL = 1e3
+_FUSABLE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 class LSTMSeqModule(PLForecastingModule):
@@ -79,7 +82,8 @@ class LSTMSeqModule(PLForecastingModule):
             patch_length=patch_length,
             dropout=dropout,
             mask_inputs=mask_inputs,
-            dropout_cls=MonteCarloDropout,
+            # Darts takes any Monte-Carlo dropout layer, a silent one too, for a source of samples
+            dropout_cls=MonteCarloDropout if dropout > 0 else nn.Identity,
         )
         self.standardize = self.rin is not None
         self.past_scaler = Standardizer(n_past)
@@ -176,6 +180,26 @@ class LSTMSeqModule(PLForecastingModule):
             if tensors:
                 scaler.fit(torch.cat(tensors))
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move the tensors of one of Darts' batches, which Lightning would search for recursively.
+
+        See `benchmarks/bench_fit.py`.
+        """
+        if not isinstance(batch, (TorchTrainingBatch, TorchInferenceBatch)):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if batch.past_target.device == device:
+            return batch
+        fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        return batch.replace(
+            **{
+                name: value.to(device, non_blocking=True)
+                for name, value in fields.items()
+                if isinstance(value, Tensor)
+            }
+        )
+
     def _train_val_step(
         self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
     ) -> Tensor:
@@ -191,18 +215,52 @@ class LSTMSeqModule(PLForecastingModule):
         else:
             output, label = self(x_in), target
         loss = self._compute_loss(output, label, criterion, batch.sample_weight)
-        self.log(
-            f"{stage.value}_loss",
-            loss,
-            batch_size=target.shape[0],
-            prog_bar=True,
-            sync_dist=True,
-        )
+        if stage is ModuleStage.TRAIN:
+            self._last_loss = loss.detach()
+        if stage is not ModuleStage.TRAIN or self._steps_are_watched:
+            name, batch_size = f"{stage.value}_loss", target.shape[0]
+            self.log(name, loss, batch_size=batch_size, prog_bar=True, sync_dist=True)
         if len(metrics):
             if self._loss_is_normalized:
                 output = output.replace(prediction=self.rin.inverse(output.prediction))
             self._update_metrics(output, target, metrics)
         return loss
+
+    def configure_optimizers(self) -> Any:
+        """Build what the user asked for; Adam and its kin run fused, unless told otherwise.
+
+        Fused, an update of so small a network costs a third (`benchmarks/bench_fit.py`).
+        """
+        if (
+            self.optimizer_cls in _FUSABLE
+            and not {"foreach", "fused", "differentiable"} & self.optimizer_kwargs.keys()
+            and self.trainer.precision in ("32-true", "64-true")
+        ):
+            self.optimizer_kwargs = {**self.optimizer_kwargs, "fused": True}
+        return super().configure_optimizers()
+
+    def on_train_start(self) -> None:
+        """Find out whether anybody looks at the loss of single steps."""
+        self._steps_are_watched = _steps_are_watched(self.trainer)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the loss that Darts' per-step logging leaves behind, and refuse to go on without one.
+
+        Raises
+        ------
+        ValueError
+            If the loss is NaN or infinite: the weights are lost, and training would go on silently.
+        """
+        if not torch.isfinite(self._last_loss):
+            raise ValueError(
+                f"Training failed: `train_loss` is {self._last_loss.item()} in epoch "
+                f"{self.current_epoch}. Lower the learning rate (`optimizer_kwargs={{'lr': ...}}`), "
+                f"set `pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your "
+                f"own dataset, look for NaN or infinite values in it."
+            )
+        if not self._steps_are_watched:
+            self.log("train_loss", self._last_loss, prog_bar=True, sync_dist=True)
+        super().on_train_epoch_end()
 
     @property
     def _loss_is_normalized(self) -> bool:
@@ -249,6 +307,24 @@ class LSTMSeqModule(PLForecastingModule):
     def to_dtype(self, dtype: torch.dtype) -> None:
         """Cast to `dtype`, which may be any floating type (Darts knows no `bfloat16` here)."""
         self.to(dtype)
+
+
+def _steps_are_watched(trainer: pl.Trainer) -> bool:
+    """Tell whether a logger, a progress bar or a callback could see the loss of a single step.
+
+    Logging it costs a fifth of a small training step (`benchmarks/bench_fit.py`).
+    """
+    bar = trainer.progress_bar_callback
+    return bool(
+        trainer.loggers
+        or (bar is not None and bar.is_enabled)
+        or any(
+            type(callback).on_train_batch_end is not pl.Callback.on_train_batch_end
+            for callback in trainer.callbacks
+            if callback is not bar and not isinstance(callback, pl.callbacks.ModelCheckpoint)
+        )
+        or any(callback._every_n_train_steps for callback in trainer.checkpoint_callbacks)
+    )
 
 
 def _at_least_single(x: Tensor) -> torch.dtype:
