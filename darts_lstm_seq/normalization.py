@@ -25,7 +25,11 @@ _LOCATION_SCALE = (
     families.GumbelLikelihood,
 )
 # counts, whose natural unit is 1, must not be shifted: divide by 1 + mean, as DeepAR does
-_COUNTS = (families.PoissonLikelihood, families.NegativeBinomialLikelihood)
+_COUNTS = (
+    families.PoissonLikelihood,
+    families.NegativeBinomialLikelihood,
+    families.GeometricLikelihood,
+)
 # positive values must not be shifted either: divide by the mean
 _POSITIVE = (
     families.ExponentialLikelihood,
@@ -126,6 +130,8 @@ class InstanceNorm(RINorm):
                 rest = [_softplus_inverse(scale * softplus(spread))]
             case families.LogNormalLikelihood():
                 first = first + torch.log(scale)
+            case families.GeometricLikelihood():  # a logit x, of mean exp(-x)
+                first = first - torch.log(scale)
             case families.ExponentialLikelihood():  # a rate
                 first = _softplus_inverse(softplus(first) / scale)
             case families.GammaLikelihood():  # shape and rate
