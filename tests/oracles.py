@@ -1,0 +1,66 @@
+"""Slow, obvious versions of what the package does fast: loops that a reader can check by eye.
+
+Tests compare with these, on grids of sizes; nothing here is imported by the package.
+"""
+
+from typing import cast
+
+import numpy as np
+from torch import Tensor, nn
+
+from darts_lstm_seq.network import LSTMSeqNetwork
+
+
+class Tutorial(nn.Module):
+    """The tutorial as beginners write it: `nn.LSTM`, `out[:, -1, :]`, `nn.Linear`."""
+
+    def __init__(self, network: LSTMSeqNetwork) -> None:
+        super().__init__()
+        first = cast(nn.LSTM, network.layers[0])
+        self.lstm = nn.LSTM(
+            first.input_size, first.hidden_size, len(network.layers), batch_first=True
+        )
+        self.fc = nn.Linear(network.head.in_features, network.head.out_features)
+        weights = {
+            name.replace("_l0", f"_l{layer}"): weight
+            for layer, lstm in enumerate(network.layers)
+            for name, weight in lstm.state_dict().items()
+        }
+        self.lstm.load_state_dict(weights)
+        self.fc.load_state_dict(network.head.state_dict())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, _ = self.lstm(x)
+        return self.fc(out[:, -1, :])
+
+
+def patches(window: np.ndarray, length: int) -> np.ndarray:
+    """Cut one window `(L, F)` into patches `(N, length * F)`, the newest step in the last place."""
+    rows: list[list[float]] = []
+    end = len(window)
+    while end > 0:
+        row: list[float] = []
+        for step in range(end - length, end):
+            row.extend(window[max(step, 0)])
+        rows.insert(0, row)
+        end -= length
+    return np.array(rows)
+
+
+def bridge_gaps(values: np.ndarray) -> np.ndarray:
+    """Fill NaN in `(L,)`: a line between neighbours, the nearest at the ends, or zero."""
+    known = [step for step in range(len(values)) if not np.isnan(values[step])]
+    filled = values.copy()
+    for step in range(len(values)):
+        if step in known:
+            continue
+        left = [k for k in known if k < step]
+        right = [k for k in known if k > step]
+        if left and right:
+            a, b = left[-1], right[0]
+            filled[step] = values[a] + (values[b] - values[a]) * (step - a) / (b - a)
+        elif known:
+            filled[step] = values[left[-1] if left else right[0]]
+        else:
+            filled[step] = 0.0
+    return filled
