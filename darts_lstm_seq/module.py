@@ -254,9 +254,10 @@ class LSTMSeqModule(PLForecastingModule):
         if not torch.isfinite(self._last_loss):
             raise ValueError(
                 f"Training failed: `train_loss` is {self._last_loss.item()} in epoch "
-                f"{self.current_epoch}. Lower the learning rate (`optimizer_kwargs={{'lr': ...}}`), "
-                f"set `pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your "
-                f"own dataset, look for NaN or infinite values in it."
+                f"{self.current_epoch}. Lower the learning rate "
+                f"(`optimizer_kwargs={{'lr': ...}}`), set "
+                f"`pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your own "
+                f"dataset, look for NaN or infinite values in it."
             )
         if not self._steps_are_watched:
             self.log("train_loss", self._last_loss, prog_bar=True, sync_dist=True)

@@ -12,6 +12,11 @@ from darts_lstm_seq.network import LSTMSeqNetwork
 NAN = float("nan")
 
 
+@pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    torch.manual_seed(0)
+
+
 def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -55,7 +60,7 @@ def test_the_newest_observation_reaches_every_forecast_step(
     forecast = network(x)
     for step in range(6):
         (gradient,) = torch.autograd.grad(forecast[0, step, 0], x, retain_graph=True)
-        assert gradient[0, -1, 0].abs() > 1e-4
+        assert gradient[0, -1, 0].abs() > 1e-3
         assert (gradient != 0).all()  # and so does the oldest
 
 
