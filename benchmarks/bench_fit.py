@@ -1,0 +1,102 @@
+"""Claim: a fit is several times faster than Darts' `BlockRNNModel`, and close to plain PyTorch.
+
+The same LSTM (H 32, L 24, T 12), the same windows, Adam and MSE on all sides. The plain loop is
+what a PyTorch user would write by hand over ready tensors, the practical limit of any framework.
+
+    python benchmarks/bench_fit.py [--threads 1] [--device cuda]
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from darts.models import BlockRNNModel
+from harness import QUIET_TRAINER, Case, main
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from darts_lstm_seq import LSTMSeqModel
+
+L, T, H = 24, 12, 32
+
+
+def wave(length: int, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(length)
+    return np.sin(np.arange(length) / 5) + 0.1 * noise
+
+
+def fit(cls: type, series: Any, epochs: int, batch_size: int, device: str, **kwargs: Any) -> Any:
+    accelerator = "gpu" if device == "cuda" else "cpu"
+    model = cls(
+        L,
+        T,
+        hidden_dim=H,
+        n_epochs=epochs,
+        batch_size=batch_size,
+        random_state=0,
+        pl_trainer_kwargs={**QUIET_TRAINER, "accelerator": accelerator},
+        **kwargs,
+    )
+    return model.fit(series)
+
+
+def plain_loop(values: np.ndarray, epochs: int, batch_size: int, device: str) -> None:
+    windows = torch.tensor(values, dtype=torch.float32).unfold(0, L + T, 1)
+    x, y = windows[:, :L, None].contiguous(), windows[:, L:].contiguous()
+    loader = DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True)
+    lstm = nn.LSTM(1, H, batch_first=True).to(device)
+    linear = nn.Linear(H, T).to(device)
+    optimizer = torch.optim.Adam([*lstm.parameters(), *linear.parameters()])
+    criterion = nn.MSELoss()
+    for _ in range(epochs):
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            out, _ = lstm(inputs.to(device))
+            loss = criterion(linear(out[:, -1, :]), labels.to(device))
+            loss.backward()
+            optimizer.step()
+
+
+def cases(device: str) -> Iterator[Case]:
+    values = wave(3000)
+    darts_targets = {("float64", 32): 3.0, ("float64", 256): 3.0}
+    darts_targets |= {("float32", 32): 1.5, ("float32", 256): 1.35}
+    for batch_size, epochs in ((32, 4), (256, 16)):
+        for dtype in ("float64", "float32"):
+            series = TimeSeries.from_values(values.astype(dtype))
+
+            def ours(
+                series: TimeSeries = series, epochs: int = epochs, batch_size: int = batch_size
+            ) -> None:
+                fit(LSTMSeqModel, series, epochs, batch_size, device)
+
+            def darts(
+                series: TimeSeries = series, epochs: int = epochs, batch_size: int = batch_size
+            ) -> None:
+                fit(BlockRNNModel, series, epochs, batch_size, device, model="LSTM")
+
+            work = f"fit, {dtype}, batch {batch_size}, {epochs} epochs of 2965 windows"
+            target = darts_targets[dtype, batch_size]
+            yield Case(work, ours, darts, "Darts BlockRNN LSTM", target)
+            if dtype == "float64":
+                plain: Callable[[], None] = lambda e=epochs, b=batch_size: plain_loop(  # noqa: E731
+                    values, e, b, device
+                )
+                limit = 1 / (1.3 if batch_size == 32 else 1.1)
+                yield Case(work, ours, plain, "plain PyTorch loop", round(limit, 2))
+
+    for count in (200, 2000):
+        many = [TimeSeries.from_values(wave(200, i).astype("float32")) for i in range(count)]
+        yield Case(
+            f"fit, float32, batch 256, 1 epoch of {count} series of 200 points",
+            lambda many=many: fit(LSTMSeqModel, many, 1, 256, device),
+            lambda many=many: fit(BlockRNNModel, many, 1, 256, device, model="LSTM"),
+            "Darts BlockRNN LSTM",
+            1.4,
+        )
+
+
+if __name__ == "__main__":
+    main(__file__, cases)
