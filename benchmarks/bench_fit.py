@@ -3,7 +3,7 @@
 The same LSTM (H 32, L 24, T 12), the same windows, Adam and MSE on all sides. The plain loop is
 what a PyTorch user would write by hand over ready tensors, the practical limit of any framework.
 
-    python benchmarks/bench_fit.py [--threads 1] [--device cuda]
+Usage: `python benchmarks/bench_fit.py [--threads 1] [--device cuda]`
 """
 
 from collections.abc import Callable, Iterator

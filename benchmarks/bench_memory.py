@@ -4,7 +4,7 @@ One series of 5 million float64 points, windows of 336 steps, a few training ste
 process of its own: the peak of the process with the fit, less the peak of one that only makes the
 same series and imports the same packages, as a multiple of the data.
 
-    python benchmarks/bench_memory.py
+Usage: `python benchmarks/bench_memory.py`
 """
 
 import os

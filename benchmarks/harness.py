@@ -1,8 +1,8 @@
 """Run ours and a peer alternately in one process and record the ratio of their times.
 
-One script per claim builds `Case`s and hands them to `main`. Absolute seconds depend on the machine
-and its load; the median of ratios of neighbouring runs is what may be quoted. Results are written to
-`results/<script>.csv` together with versions and hardware, and `README.md` tables are made from them.
+One script per claim builds `Case`s and hands them to `main`. Absolute seconds depend on the
+machine and its load; the median of ratios of neighbouring runs is what may be quoted. Results are
+written to `results/<script>.csv` together with versions and hardware; `README.md` shows them.
 """
 
 import argparse
