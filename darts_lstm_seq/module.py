@@ -217,7 +217,8 @@ class LSTMSeqModule(PLForecastingModule):
         loss = self._compute_loss(output, label, criterion, batch.sample_weight)
         if stage is ModuleStage.TRAIN:
             self._last_loss = loss.detach()
-        if stage is not ModuleStage.TRAIN or self._steps_are_watched:
+        # callbacks read the loss at the end of the epoch, before this module's own hook
+        if stage is not ModuleStage.TRAIN or self._steps_are_watched or self.trainer.is_last_batch:
             name, batch_size = f"{stage.value}_loss", target.shape[0]
             self.log(name, loss, batch_size=batch_size, prog_bar=True, sync_dist=True)
         if len(metrics):
@@ -244,7 +245,7 @@ class LSTMSeqModule(PLForecastingModule):
         self._steps_are_watched = _steps_are_watched(self.trainer)
 
     def on_train_epoch_end(self) -> None:
-        """Log the loss that Darts' per-step logging leaves behind, and refuse to go on without one.
+        """Refuse to go on without a loss.
 
         Raises
         ------
@@ -259,8 +260,6 @@ class LSTMSeqModule(PLForecastingModule):
                 f"`pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your own "
                 f"dataset, look for NaN or infinite values in it."
             )
-        if not self._steps_are_watched:
-            self.log("train_loss", self._last_loss, prog_bar=True, sync_dist=True)
         super().on_train_epoch_end()
 
     @property
@@ -325,6 +324,7 @@ def _steps_are_watched(trainer: pl.Trainer) -> bool:
             if callback is not bar and not isinstance(callback, pl.callbacks.ModelCheckpoint)
         )
         or any(callback._every_n_train_steps for callback in trainer.checkpoint_callbacks)
+        or trainer.max_steps != -1  # an epoch may end with any step
     )
 
 

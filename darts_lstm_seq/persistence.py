@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from darts.logging import raise_log
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from darts.utils.serialization.base import UnpicklingError
 
 Model = TypeVar("Model", bound=TorchForecastingModel)
 
@@ -107,6 +108,8 @@ def clear_load_errors() -> Iterator[None]:
     """Turn what a truncated or foreign file raises into a `ValueError` that says so."""
     try:
         yield
+    except (pickle.UnpicklingError, UnpicklingError) as error:
+        raise_log(ValueError(f"The model file was refused; nothing was loaded. Reason: {error}"))
     except (EOFError, RuntimeError, KeyError, AttributeError) as error:
         raise_log(
             ValueError(
@@ -114,8 +117,6 @@ def clear_load_errors() -> Iterator[None]:
                 f"Save the model again, or check the path. Reason: {error}"
             )
         )
-    except pickle.UnpicklingError as error:
-        raise_log(ValueError(f"The model file was refused; nothing was loaded. Reason: {error}"))
 
 
 def of_class(model: TorchForecastingModel, expected: type[Model]) -> Model:
