@@ -64,7 +64,17 @@ class InstanceNorm(RINorm):
         Added to the variance.
     affine
         Whether a learnt scale and offset per component follow the normalisation.
+
+    Notes
+    -----
+    A short window of noise knows its level badly. Where the training data kept one level (`fit`),
+    windows that agree with it are measured by that level; all others by their own.
     """
+
+    level: Tensor
+    level_spread: Tensor
+    level_reach: Tensor
+    step: Tensor
 
     def __init__(
         self,
@@ -79,6 +89,31 @@ class InstanceNorm(RINorm):
             likelihood, (*_LOCATION_SCALE, families.QuantileRegression)
         )
         self.scales = self.shifts or isinstance(likelihood, (*_COUNTS, *_POSITIVE))
+        for name in ("level", "level_spread", "level_reach", "step"):  # zero: unknown
+            self.register_buffer(name, torch.zeros(input_dim))
+
+    def fit(self, past: Tensor, future: Tensor, find_level: bool) -> None:
+        """Learn from training windows what single windows cannot tell.
+
+        Parameters
+        ----------
+        past, future
+            Input windows `(N, L, C)` and what followed them `(N, T, C)`.
+        find_level
+            Whether to look for one level that the whole training data kept.
+        """
+        self.step.copy_((future - past[:, -1:]).square().nanmean((0, 1)).sqrt().nan_to_num())
+        if not find_level:
+            return
+        means = past.nanmean(dim=1)  # (N, C)
+        whole = torch.cat([past, future], dim=1)  # (N, L + T, C)
+        within = (whole - whole.nanmean(dim=1, keepdim=True)).square().nanmean((0, 1))  # (C,)
+        between = (means - means.nanmean(dim=0)).square().nanmean(dim=0)  # (C,)
+        # the means of windows of noise differ by its variance / L; a wandering level by far more
+        keeps = between <= 4 * within / past.shape[1]
+        self.level.copy_(means.nanmean(dim=0))
+        self.level_spread.copy_(torch.sqrt(within + between))
+        self.level_reach.copy_(torch.where(keeps, 4 * between.sqrt(), 0.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Remember location and scale of the windows `x (B, L, C)` and return them normalised."""
@@ -92,13 +127,23 @@ class InstanceNorm(RINorm):
             variance = (x - mean).square().nanmean(dim=1, keepdim=True)  # (B, 1, C)
             # what rounding leaves of a constant counts as nothing
             spread = torch.sqrt(variance + self.eps)
+            if x.shape[1] == 1:  # a single step has no spread of its own
+                spread = self.step.to(x.dtype).expand_as(mean)
+            agrees = (
+                ((mean - self.level).abs() < self.level_reach)
+                & (spread > self.level_spread / 2)
+                & (spread < self.level_spread * 2)
+            )
+            mean = torch.where(agrees, self.level.to(x.dtype), mean)
+            spread = torch.where(agrees, self.level_spread.to(x.dtype), spread)
             floor = 8 * limits.eps * mean.abs()
             self.constant = spread <= floor
             self.mean, self.stdev = mean, spread.clamp(min=floor.clamp(min=limits.tiny))
         else:
             scale = mean.abs() + (1.0 if isinstance(self.likelihood, _COUNTS) else 0.0)
             self.constant = scale <= limits.tiny
-            self.mean, self.stdev = torch.zeros_like(mean), scale.clamp(min=limits.tiny)
+            # zeros have no scale of their own
+            self.mean, self.stdev = torch.zeros_like(mean), torch.where(self.constant, 1.0, scale)
         # `x - x` is zero for a constant, and keeps NaN
         return torch.where(self.constant, x - x, self.transform(x))
 
