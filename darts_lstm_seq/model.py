@@ -86,8 +86,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         Whether to normalise each target window by its own past before the network and to return
         forecasts to the original scale after it, in the way the likelihood asks for. The loss is
         measured in normalised space, so that no series drowns another, and covariates are
-        standardised by the training data. A dictionary can set ``{"affine": bool, "eps":
-        float}``. ``False`` gives the plain tutorial.
+        standardised by the training data. ``True`` means exactly that: shifting or scaling the
+        input shifts or scales the forecast. The default ``None`` adds one thing: if the training
+        data kept one level, windows that agree with it are measured by that level, which a short
+        noisy window knows badly. A dictionary can set ``{"affine": bool, "eps": float}``.
+        ``False`` gives the plain tutorial.
     **kwargs
         Further parameters of Darts' ``TorchForecastingModel`` (``n_epochs``, ``batch_size``,
         ``random_state``, ``pl_trainer_kwargs``, ``add_encoders``, ...) and
@@ -131,16 +134,21 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         dropout: float = 0.0,
         shared_weights: bool = False,
         use_static_covariates: bool = True,
-        use_reversible_instance_norm: bool | dict[str, Any] = True,
+        use_reversible_instance_norm: bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        params = dict(self.model_params)
+        # `model_params` alone would lack what a subclass leaves to our defaults
+        named = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
+        params = {**named, **kwargs, **self.model_params}
         self._min_input_chunk_length, params["input_chunk_length"] = _parse_input_chunk_length(
             input_chunk_length
         )
         _check_parameters(params)
         super().__init__(**self._extract_torch_model_params(**params))
         self.pl_module_params = self._extract_pl_module_params(**params)
+        self._find_level = use_reversible_instance_norm is None
+        if self._find_level:
+            self.pl_module_params["use_reversible_instance_norm"] = True
         # Darts would compute in the dtype of the series, which pandas makes float64: several times
         # slower. The module normalises in that dtype and casts, so nothing is lost.
         self.trainer_params.setdefault("precision", "32-true")
@@ -236,6 +244,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             dropout=self.dropout,
             shared_weights=self.shared_weights,
             mask_inputs=self._mask_inputs,
+            find_level=self._find_level,
             **self.pl_module_params,
         )
 

@@ -43,6 +43,8 @@ class LSTMSeqModule(PLForecastingModule):
         See `LSTMSeqModel`.
     mask_inputs
         Whether the network is told which inputs were missing.
+    find_level
+        Whether windows may be measured by the level that the training data kept.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -55,10 +57,12 @@ class LSTMSeqModule(PLForecastingModule):
         dropout: float,
         shared_weights: bool,
         mask_inputs: bool,
+        find_level: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.shared_weights = shared_weights
+        self.find_level = find_level
         norm = self.use_reversible_instance_norm
         if norm:
             norm_kwargs = norm if isinstance(norm, dict) else {}
@@ -67,15 +71,17 @@ class LSTMSeqModule(PLForecastingModule):
         dims = {name: 0 if shape is None else shape[-1] for name, shape in self._shapes.items()}
         n_past, n_future = dims["past_covariates"], dims["future_covariates"]
         static_shape = self._shapes["static_covariates"] or (0, 0)
-        n_networks_targets = 1 if shared_weights else self.n_targets
-        # static covariates of all components enter one network; with shared weights each
-        # component brings its own
-        rows = 1 if shared_weights else static_shape[0]
+        # with shared weights each component, and its row of static covariates, goes on its own
+        targets, rows = (1, 1) if shared_weights else (self.n_targets, static_shape[0])
+        past_dim = targets + n_past + dims["historic_future_covariates"]
+        static_dim = rows * static_shape[1]
+        # named as in the module of `BlockRNNModel`
+        self.input_size, self.future_cov_dim = past_dim + static_dim, n_future
         self.network = LSTMSeqNetwork(
-            past_dim=n_networks_targets + n_past + dims["historic_future_covariates"],
+            past_dim=past_dim,
             output_chunk_length=self.output_chunk_length,
-            output_dim=n_networks_targets * self._nr_params,
-            static_dim=rows * static_shape[1],
+            output_dim=targets * self._nr_params,
+            static_dim=static_dim,
             future_dim=n_future,
             hidden_dim=hidden_dim,
             n_rnn_layers=n_rnn_layers,
@@ -123,8 +129,10 @@ class LSTMSeqModule(PLForecastingModule):
         past, future, static = self._features(x_in)
         forecast = self.network(past, future, static)
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
-            return forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
-        return forecast.unflatten(-1, (self.n_targets, self._nr_params))
+            forecast = forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
+        else:
+            forecast = forecast.unflatten(-1, (self.n_targets, self._nr_params))
+        return forecast if self.rin is None else self.rin.undo_affine(forecast)
 
     def encode(self, x_in: PLModuleInput) -> Tensor:
         """Return the last hidden state, `(B, H)`; with shared weights `(B, C * H)`."""
@@ -179,6 +187,12 @@ class LSTMSeqModule(PLForecastingModule):
             tensors = [torch.as_tensor(array) for array in arrays if array is not None]
             if tensors:
                 scaler.fit(torch.cat(tensors))
+        if self.rin is not None and self.rin.shifts:
+            past, future = (
+                torch.stack([torch.as_tensor(getattr(sample, field)) for sample in samples])
+                for field in ("past_target", "future_target")
+            )
+            self.rin.fit(past, future, find_level=self.find_level)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

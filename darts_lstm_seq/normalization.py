@@ -145,24 +145,27 @@ class InstanceNorm(RINorm):
             # zeros have no scale of their own
             self.mean, self.stdev = torch.zeros_like(mean), torch.where(self.constant, 1.0, scale)
         # `x - x` is zero for a constant, and keeps NaN
-        return torch.where(self.constant, x - x, self.transform(x))
+        x = torch.where(self.constant, x - x, self.transform(x))
+        return x * self.affine_weight + self.affine_bias if self.affine else x
 
     def transform(self, x: Tensor) -> Tensor:
         """Normalise `x (B, _, C)` by the location and scale that `forward` remembered."""
-        if not self.scales:
-            return x
-        x = (x - self.mean) / self.stdev
-        if self.affine:
-            x = x * self.affine_weight + self.affine_bias
-        return x
+        return (x - self.mean) / self.stdev if self.scales else x
+
+    def undo_affine(self, prediction: Tensor) -> Tensor:
+        """Undo the learnt scale and offset in the network's `prediction (B, T, C, P)`.
+
+        Not in `inverse`: the loss, too, must be free of them, or shrinking it is all they learn.
+        """
+        if not (self.affine and self.scales):
+            return prediction
+        return (prediction - self.affine_bias[:, None]) / self.affine_weight[:, None]
 
     def inverse(self, prediction: Tensor) -> Tensor:
         """Return `prediction (B, T, C, P)` to the scale of the windows, in their dtype."""
         if not self.scales:
             return prediction
         prediction = prediction.to(self.stdev.dtype)
-        if self.affine:
-            prediction = (prediction - self.affine_bias[:, None]) / self.affine_weight[:, None]
         location, scale = self.mean[..., None], self.stdev[..., None]  # (B, 1, C, 1)
         if self.likelihood is None or isinstance(self.likelihood, families.QuantileRegression):
             return location + scale * prediction
