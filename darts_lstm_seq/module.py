@@ -49,6 +49,9 @@ class LSTMSeqModule(PLForecastingModule):
         See Darts' `PLForecastingModule`.
     """
 
+    rin: InstanceNorm | None
+    optimizer_kwargs: dict[str, Any]
+
     def __init__(
         self,
         hidden_dim: int,
@@ -219,12 +222,13 @@ class LSTMSeqModule(PLForecastingModule):
     ) -> Tensor:
         x_in = batch.to_module_input(stage=stage)
         target = batch.future_target
-        if self._loss_is_normalized:
-            x_in = x_in.replace(past_target=self.rin(x_in.past_target.clone()))
+        norm = self._loss_norm
+        if norm is not None:
+            x_in = x_in.replace(past_target=norm(x_in.past_target.clone()))
             prediction = self._predict_normalized(x_in)
-            label = self.rin.transform(target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
+            label = norm.transform(target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
             # a constant past has no scale to measure labels by
-            label = torch.where(self.rin.constant, torch.nan, label).to(prediction.dtype)
+            label = torch.where(norm.constant, torch.nan, label).to(prediction.dtype)
             output = PLModuleOutput(prediction=prediction)
         else:
             output, label = self(x_in), target
@@ -236,8 +240,8 @@ class LSTMSeqModule(PLForecastingModule):
             name, batch_size = f"{stage.value}_loss", target.shape[0]
             self.log(name, loss, batch_size=batch_size, prog_bar=True, sync_dist=True)
         if len(metrics):
-            if self._loss_is_normalized:
-                output = output.replace(prediction=self.rin.inverse(output.prediction))
+            if norm is not None:
+                output = output.replace(prediction=norm.inverse(output.prediction))
             self._update_metrics(output, target, metrics)
         return loss
 
@@ -277,16 +281,16 @@ class LSTMSeqModule(PLForecastingModule):
         super().on_train_epoch_end()
 
     @property
-    def _loss_is_normalized(self) -> bool:
-        """Whether labels are measured in spreads of their past, so that no series drowns another.
+    def _loss_norm(self) -> InstanceNorm | None:
+        """What measures labels in spreads of their past, so that no series drowns another.
 
         Counts and positive values keep their scale: their likelihoods are defined on it. So does a
         prior, which the user gave in the units of the data.
         """
-        if self.rin is None or not self.rin.shifts:
-            return False
-        prior = getattr(self.likelihood, "_prior_params", None)
-        return prior is None or all(value is None for value in prior)
+        prior = getattr(self.likelihood, "_prior_params", None) or ()
+        if self.rin is None or not self.rin.shifts or any(value is not None for value in prior):
+            return None
+        return self.rin
 
     def _compute_loss(
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
@@ -323,7 +327,7 @@ class LSTMSeqModule(PLForecastingModule):
         self.to(dtype)
 
 
-def _steps_are_watched(trainer: pl.Trainer) -> bool:
+def _steps_are_watched(trainer: Any) -> bool:
     """Tell whether a logger, a progress bar or a callback could see the loss of a single step.
 
     Logging it costs a fifth of a small training step (`benchmarks/bench_fit.py`).

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_rounding_of_a_constant_is_no_signal() -> None:
     assert norm.constant.all()
 
 
-def test_one_step_windows_are_constant() -> None:
+def test_one_step_windows_are_constant_unless_training_says_more() -> None:
     norm = InstanceNorm(1)
     assert norm(torch.tensor([[[5.0]]])).item() == 0
     assert norm.inverse(torch.tensor([[[[2.0]]]])).item() == pytest.approx(5, rel=1e-5)
@@ -257,20 +258,77 @@ def test_eps_is_added_to_the_variance() -> None:
 
 
 def test_affine_is_learnt_and_undone() -> None:
-    norm = InstanceNorm(2, affine=True)
+    norm, plain = InstanceNorm(2, affine=True), InstanceNorm(2)
     assert {name for name, _ in norm.named_parameters()} == {"affine_weight", "affine_bias"}
+    assert not list(plain.parameters())
     with torch.no_grad():
         norm.affine_weight.copy_(torch.tensor([2.0, 0.5]))
         norm.affine_bias.copy_(torch.tensor([1.0, -3.0]))
     x = _windows()
-    plain = InstanceNorm(2)
-    torch.testing.assert_close(
-        norm(x), plain(x) * norm.affine_weight + norm.affine_bias, equal_nan=True
-    )
-    torch.testing.assert_close(
-        norm.inverse(norm(x)[..., None])[..., 0], x, rtol=1e-6, atol=1e-6, equal_nan=True
-    )
-    assert not list(plain.parameters())
+    seen, expected = norm(x), plain(x) * norm.affine_weight + norm.affine_bias
+    torch.testing.assert_close(seen, expected, equal_nan=True)
+    back = norm.inverse(norm.undo_affine(seen[..., None]))[..., 0]
+    torch.testing.assert_close(back, x, rtol=1e-6, atol=1e-6, equal_nan=True)
+    # labels are free of it: shrinking them would be the easiest way to a small loss
+    torch.testing.assert_close(norm.transform(x), plain.transform(x), equal_nan=True)
+
+
+def _noise(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Windows `(n, 6, 1)` of noise around 50, spread 2, and what follows them `(n, 3, 1)`."""
+    both = 50 + 2 * _random(n, 9, 1, seed=seed)
+    return both[:, :6], both[:, 6:]
+
+
+def test_a_level_that_the_training_data_kept_measures_windows_that_agree() -> None:
+    norm = InstanceNorm(1)
+    norm.fit(*_noise(400), find_level=True)
+    x, _ = _noise(200, seed=1)
+    norm(x)
+    shared = norm.mean == norm.level
+    assert shared.float().mean() > 0.9  # a few windows are too flat or too wild to tell
+    assert norm.level.item() == pytest.approx(50, abs=0.2)
+    # the spread of what is to be forecast, not that of single short windows
+    assert norm.stdev[shared].unique().item() == pytest.approx(2, rel=0.1)
+    later = _random(200, 3, 1)
+    back = norm.inverse(norm.transform(later)[..., None])[..., 0]
+    torch.testing.assert_close(back, later, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x + 20, lambda x: 5 * (x - 50) + 50, lambda x: (x - 50) / 5 + 50]
+)
+def test_windows_off_the_level_are_measured_by_their_own(
+    change: Callable[[Tensor], Tensor],
+) -> None:
+    norm, own = InstanceNorm(1), InstanceNorm(1)
+    norm.fit(*_noise(400), find_level=True)
+    x = change(_noise(20, seed=1)[0])
+    torch.testing.assert_close(norm(x), own(x))
+
+
+@pytest.mark.parametrize("find_level", [True, False])
+def test_a_wandering_level_is_none(find_level: bool) -> None:
+    norm, own = InstanceNorm(1), InstanceNorm(1)
+    if find_level:
+        walk = _random(409, 1).cumsum(0)
+        both = torch.stack([walk[i : i + 9] for i in range(400)])
+        past, future = both[:, :6], both[:, 6:]
+    else:  # a level is there, but must not be used
+        past, future = _noise(400)
+    norm.fit(past, future, find_level=find_level)
+    torch.testing.assert_close(norm(past), own(past))
+
+
+def test_windows_of_one_step_are_measured_by_the_steps_of_the_training_data() -> None:
+    norm = InstanceNorm(2)
+    scale = torch.tensor([1.0, 300.0])
+    past, future = 1e4 + scale * _random(50, 1, 2), 1e4 + scale * _random(50, 3, 2, seed=1)
+    norm.fit(past, future, find_level=False)
+    x = torch.tensor([[[5.0, 7.0]]], dtype=torch.float64)
+    assert (norm(x) == 0).all()
+    expected = (future - past).square().mean(dim=(0, 1)).sqrt()
+    torch.testing.assert_close(norm.stdev[0, 0], expected, rtol=1e-6, atol=0)
+    assert not norm.constant.any()
 
 
 def test_standardizer_is_numpys_z_score() -> None:
