@@ -285,7 +285,7 @@ def test_a_level_that_the_training_data_kept_measures_windows_that_agree() -> No
     x, _ = _noise(200, seed=1)
     norm(x)
     shared = norm.mean == norm.level
-    assert shared.float().mean() > 0.9  # a few windows are too flat or too wild to tell
+    assert shared.float().mean() > 0.8  # a few windows are too flat or too wild to tell
     assert norm.level.item() == pytest.approx(50, abs=0.2)
     # the spread of what is to be forecast, not that of single short windows
     assert norm.stdev[shared].unique().item() == pytest.approx(2, rel=0.1)
