@@ -13,9 +13,9 @@ from darts.utils.data.torch_datasets.utils import (
     PLModuleInput,
     TorchInferenceBatch,
     TorchTrainingBatch,
-    TorchTrainingSample,
 )
 from darts.utils.likelihood_models.torch import (
+    DirichletLikelihood,
     GaussianLikelihood,
     PoissonLikelihood,
     QuantileRegression,
@@ -327,6 +327,19 @@ def test_a_batch_without_labels_teaches_nothing(params: dict[str, Any], by_hand:
         assert weight.grad is None or (weight.grad == 0).all()
 
 
+def test_a_distribution_over_all_components_leaves_out_whole_steps() -> None:
+    likelihood = DirichletLikelihood()
+    module, given = make(likelihood=likelihood), batch()
+    given = given.replace(future_target=given.future_target.softmax(dim=-1))
+    label = given.future_target.clone()
+    label[0, 1, 0] = label[2] = NAN
+    complete = ~label.isnan().any(dim=-1)  # (B, T)
+    output = forecast(module, given)[complete][:, None]
+    expected = likelihood.compute_loss(output, label[complete][:, None], None)
+    loss = loss_of(module, given.replace(future_target=label))
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("params", "by_hand"), LOSSES)
 def test_a_series_in_millions_weighs_as_much_as_one_in_units(
     params: dict[str, Any], by_hand: ByHand
@@ -444,37 +457,32 @@ def test_a_large_level_with_a_small_spread_loses_nothing() -> None:
     )
 
 
-def _samples() -> list[TorchTrainingSample]:
+def _training_batch() -> TorchTrainingBatch:
     rng = np.random.default_rng(0)
     scales = {"past_covariates": 1e6, "static_covariates": 1e-3}
-    return [
-        TorchTrainingSample(
-            **{
-                name: scales.get(name, 5.0) * (2 + rng.normal(size=shape))
-                for name, shape in WIDTHS.items()
-            },
-            future_target=rng.normal(size=(T, C)),
-        )
-        for _ in range(20)
-    ]
+    arrays = {
+        name: scales.get(name, 5.0) * (2 + rng.normal(size=(20, *shape)))
+        for name, shape in WIDTHS.items()
+    }
+    arrays["future_target"] = rng.normal(size=(20, T, C))
+    return TorchTrainingBatch(**{name: torch.tensor(array) for name, array in arrays.items()})
 
 
 def test_covariates_are_standardised_by_the_training_samples() -> None:
-    module, samples = make(INPUTS), _samples()
-    module.fit_scalers(samples)
+    module, training = make(INPUTS), _training_batch()
+    module.fit_scalers(training)
     fields = {
         module.past_scaler: ["past_covariates"],
         module.future_scaler: ["historic_future_covariates", "future_covariates"],
         module.static_scaler: ["static_covariates"],
     }
     for scaler, names in fields.items():
-        rows = np.concatenate([getattr(one, name) for one in samples for name in names])
+        rows = np.concatenate([getattr(training, name).flatten(0, 1) for name in names])
         np.testing.assert_allclose(scaler.mean, rows.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(scaler.stdev, rows.std(axis=0), rtol=1e-4)
     # so their unit does not matter
-    given = batch(INPUTS)
-    other = make(INPUTS)
-    other.fit_scalers([one.replace(past_covariates=one.past_covariates * 1e-9) for one in samples])
+    given, other = batch(INPUTS), make(INPUTS)
+    other.fit_scalers(training.replace(past_covariates=training.past_covariates * 1e-9))
     small = given.replace(past_covariates=given.past_covariates * 1e-9)
     torch.testing.assert_close(forecast(other, small), forecast(module, given), rtol=0, atol=1e-5)
 
@@ -482,24 +490,18 @@ def test_covariates_are_standardised_by_the_training_samples() -> None:
 def test_without_normalisation_covariates_enter_as_they_are() -> None:
     module, given = make(INPUTS, use_reversible_instance_norm=False), batch(INPUTS)
     before = forecast(module, given)
-    module.fit_scalers(_samples())
+    module.fit_scalers(_training_batch())
     assert torch.equal(forecast(module, given), before)
 
 
 def test_the_level_of_the_training_data_is_learnt_on_demand() -> None:
-    rng = np.random.default_rng(0)
-    samples = [
-        TorchTrainingSample(
-            past_target=50 + rng.normal(size=(L, C)), future_target=50 + rng.normal(size=(T, C))
-        )
-        for _ in range(50)
-    ]
+    past, future = 50 + _random(60, L, C), 50 + _random(60, T, C, seed=1)
     for find_level in (False, True):
         module = make(find_level=find_level)
-        module.fit_scalers(samples)
-        x = torch.tensor(samples[0].past_target)[None]
-        module.rin(x)
-        assert torch.equal(module.rin.mean, x.mean(dim=1, keepdim=True)) != find_level
+        module.fit_scalers(TorchTrainingBatch(past_target=past, future_target=future))
+        module.rin(past[:1])
+        own = past[:1].mean(dim=1, keepdim=True)
+        assert torch.equal(module.rin.mean, own) != find_level
 
 
 def test_a_batch_is_moved_whole_and_stays_what_it_is() -> None:
