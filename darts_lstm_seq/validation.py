@@ -124,14 +124,13 @@ def check_windows(
         Naming the series index, the component and the first such window.
     """
     for idx, (target, window_ends) in enumerate(zip(series, ends, strict=True)):
-        values = target.values(copy=False)
-        missing = np.isnan(values)
+        missing = np.isnan(target.all_values(copy=False))  # (steps, components, samples)
         if not len(window_ends) or not missing.any():
             continue
-        known = np.vstack([np.zeros_like(values[:1], dtype=int), np.cumsum(~missing, axis=0)])
+        known = np.pad(np.cumsum(~missing, axis=0), ((1, 0), (0, 0), (0, 0)))
         empty = known[window_ends] == known[np.maximum(window_ends - length, 0)]
         if empty.any():
-            window, component = np.argwhere(empty)[0]
+            window, component, _ = np.argwhere(empty)[0]
             last = target.time_index[window_ends[window] - 1]
             raise_log(
                 ValueError(
@@ -146,7 +145,7 @@ def check_windows(
 def has_missing(series: Series, past_covariates: Series | None) -> bool:
     """Tell whether the target or a past covariate misses a value anywhere."""
     return any(
-        bool(np.isnan(one.values(copy=False)).any())
+        bool(np.isnan(one.all_values(copy=False)).any())
         for group in (series, past_covariates or [])
         for one in group
     )
@@ -161,7 +160,7 @@ def _check_one(
     span: tuple | None = None,
     last: int | None = None,
 ) -> None:
-    values = series.random_component_values(copy=False)
+    values = series.all_values(copy=False)  # (steps, components, samples)
     if last is not None:
         values = values[-last:]
     if np.isfinite(values).all():
@@ -169,9 +168,9 @@ def _check_one(
     bad = np.isinf(values) if missing_allowed else ~np.isfinite(values)
     times = series.time_index[len(series) - len(values) :]
     if span is not None:  # covariates may hold anything outside the part that is used
-        bad &= np.asarray((times >= span[0]) & (times <= span[1]))[:, None]
-    for step, component in _first(bad):
-        value = values[step, component]
+        bad &= np.asarray((times >= span[0]) & (times <= span[1]))[:, None, None]
+    for step, component, sample in _first(bad):
+        value = values[step, component, sample]
         kind = "a missing value (NaN)" if np.isnan(value) else f"an infinite value ({value})"
         raise_log(
             ValueError(
