@@ -32,6 +32,7 @@ from darts.utils.serialization import add_safe_globals
 from typing_extensions import override
 
 from darts_lstm_seq import persistence, validation
+from darts_lstm_seq.datasets import BatchInferenceDataset, BatchTrainingDataset, collate, draw
 from darts_lstm_seq.module import LSTMSeqModule
 from darts_lstm_seq.predictor import DirectPredictor
 
@@ -249,6 +250,52 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         )
 
     @override
+    def _build_train_dataset(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        sample_weight: Sequence[TimeSeries] | str | None,
+        max_samples_per_ts: int | None,
+        stride: int = 1,
+    ) -> TorchTrainingDataset:
+        return BatchTrainingDataset(
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            stride=stride,
+            max_samples_per_ts=max_samples_per_ts,
+            use_static_covariates=self.uses_static_covariates,
+            sample_weight=sample_weight,
+        )
+
+    @override
+    def _build_inference_dataset(
+        self,
+        n: int,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        stride: int = 0,
+        bounds: np.ndarray | None = None,
+    ) -> TorchInferenceDataset:
+        return BatchInferenceDataset(
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            n=n,
+            stride=stride,
+            bounds=bounds,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            use_static_covariates=self.uses_static_covariates,
+        )
+
+    @override
     def _setup_for_train(
         self,
         train_dataset: TorchTrainingDataset,
@@ -263,11 +310,12 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
                     self._mask_inputs |= validation.has_missing(
                         dataset.series, dataset.past_covariates
                     )
+        kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
         if is_new:
             count = len(train_dataset)
             indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
-            setup["model"].fit_scalers([train_dataset[int(i)] for i in indices])
+            setup["model"].fit_scalers(draw(train_dataset, indices.tolist()))
         return setup
 
     def _check_training_data(self, dataset: ShiftedTorchTrainingDataset) -> None:
@@ -291,6 +339,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     ) -> dict[str, Any]:
         if isinstance(dataset, SequentialTorchInferenceDataset):
             self._check_inference_data(n, dataset)
+        kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
         return super()._setup_for_predict(n, dataset, **kwargs)
 
     def _check_inference_data(self, n: int, dataset: SequentialTorchInferenceDataset) -> None:
@@ -373,6 +422,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
 # Darts loads nothing it does not know; without this, files of our models would be refused
 add_safe_globals([LSTMSeqModel])
+
+
+def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what our batches need of a `DataLoader`, under what the user chose."""
+    return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
 
 
 def _check_parameters(params: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from darts.utils.data.torch_datasets.utils import (
     TorchInferenceBatch,
     TorchTrainingBatch,
 )
+from darts.utils.likelihood_models.torch import DirichletLikelihood
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 
@@ -179,23 +180,18 @@ class LSTMSeqModule(PLForecastingModule):
         return x if x is None or not self.standardize else scaler(x)
 
     @torch.no_grad()
-    def fit_scalers(self, samples: list[Any]) -> None:
-        """Learn the scales of the covariates from training samples (Darts' named arrays)."""
-        for scaler, fields in (
-            (self.past_scaler, ["past_covariates"]),
-            (self.future_scaler, ["historic_future_covariates", "future_covariates"]),
-            (self.static_scaler, ["static_covariates"]),
+    def fit_scalers(self, batch: TorchTrainingBatch) -> None:
+        """Learn from training samples what does not depend on single windows."""
+        for scaler, tensors in (
+            (self.past_scaler, [batch.past_covariates]),
+            (self.future_scaler, [batch.historic_future_covariates, batch.future_covariates]),
+            (self.static_scaler, [batch.static_covariates]),
         ):
-            arrays = [getattr(sample, field) for sample in samples for field in fields]
-            tensors = [torch.as_tensor(array) for array in arrays if array is not None]
-            if tensors:
-                scaler.fit(torch.cat(tensors))
+            known = [tensor.flatten(0, 1) for tensor in tensors if tensor is not None]
+            if known:
+                scaler.fit(torch.cat(known))
         if self.rin is not None and self.rin.shifts:
-            past, future = (
-                torch.stack([torch.as_tensor(getattr(sample, field)) for sample in samples])
-                for field in ("past_target", "future_target")
-            )
-            self.rin.fit(past, future, find_level=self.find_level)
+            self.rin.fit(batch.past_target, batch.future_target, find_level=self.find_level)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -295,16 +291,19 @@ class LSTMSeqModule(PLForecastingModule):
     def _compute_loss(
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
     ) -> Tensor:
-        known = ~torch.isnan(target)
+        known = ~torch.isnan(target)  # (B, T, C)
         if not known.all():
-            prediction = output.prediction
+            prediction, width = output.prediction, 1
+            if isinstance(self.likelihood, DirichletLikelihood):  # one for all components
+                known, width = known.all(dim=-1), self.n_targets  # (B, T)
             if not known.any():
                 return (prediction * 0.0).sum()
-            # each known label becomes a window of one step and one component
-            output = output.replace(prediction=prediction[known][:, None, None])  # (_, 1, 1, P)
+            # each known label becomes a window of one step
+            prediction = prediction[known].reshape(-1, 1, width, self._nr_params)
+            output = output.replace(prediction=prediction)
             if sample_weight is not None:
-                sample_weight = sample_weight.expand_as(target)[known][:, None, None]
-            target = target[known][:, None, None]
+                sample_weight = sample_weight.expand_as(target)[known].reshape(-1, 1, width)
+            target = target[known].reshape(-1, 1, width)
         return super()._compute_loss(output, target, criterion, sample_weight)
 
     def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
