@@ -440,6 +440,7 @@ def _check_parameters(params: dict[str, Any]) -> None:
             "n_rnn_layers": 1,
             "patch_length": 1,
             "batch_size": 1,
+            "n_epochs": 0,
         },
     )
     if params["patch_length"] > params["input_chunk_length"]:
@@ -447,5 +448,13 @@ def _check_parameters(params: dict[str, Any]) -> None:
             ValueError(
                 f"`patch_length` must not exceed `input_chunk_length` "
                 f"({params['input_chunk_length']}), received {params['patch_length']}."
+            )
+        )
+    norm = params["use_reversible_instance_norm"]
+    if not (norm.keys() <= {"affine", "eps"} if isinstance(norm, dict) else norm in (None, 0, 1)):
+        raise_log(
+            ValueError(
+                f"`use_reversible_instance_norm` must be a boolean, `None` or a dictionary of "
+                f"'affine' and 'eps', received {norm!r}."
             )
         )

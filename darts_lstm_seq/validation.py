@@ -26,14 +26,14 @@ def check_parameters(
     params
         Parameter values by name.
     at_least
-        The smallest legal value of each integer parameter; absent or `None` values pass.
+        The smallest legal value of each integer parameter; absent ones pass.
     below_one
         Names of fractions in [0, 1).
     """
     for name, minimum in at_least.items():
-        value = params.get(name)
-        if value is None:
+        if name not in params:
             continue
+        value = params[name]
         integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not integral or value < minimum:
             raise_log(ValueError(f"`{name}` must be an integer >= {minimum}, received {value!r}."))
