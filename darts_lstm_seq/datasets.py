@@ -9,8 +9,6 @@ Source: `darts.utils.data.SequentialTorchTrainingDataset`, `SequentialTorchInfer
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -319,16 +317,12 @@ class BatchInferenceDataset(_WholeBatches, SequentialTorchInferenceDataset):
             return [self[index] for index in indices]
         series, start = self._samples(np.asarray(indices))
         steps = start + self.input_chunk_length + self.output_chunk_shift
-        runs = groupby(zip(series.tolist(), steps.tolist(), strict=True), key=itemgetter(0))
+        own = [self.series[index] for index in series.tolist()]
         return TorchInferenceBatch(
             **self._gather(series, start),
-            # Darts writes into them: each sample needs its own
-            series_schema=[self.series[index].schema(copy=False) for index in series.tolist()],
-            pred_time=[
-                time
-                for index, run in runs
-                for time in _times_at(self.series[index], [step for _, step in run])
-            ],
+            # Darts writes into them, so each sample needs its own
+            series_schema=[one.schema(copy=False) for one in own],
+            pred_time=[_time_at(one, step) for one, step in zip(own, steps.tolist(), strict=True)],
         )
 
 
@@ -373,12 +367,12 @@ def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
     return place if place < len(known) and known[place] == wanted else None
 
 
-def _times_at(series: TimeSeries, steps: list[int]) -> list[Any]:
-    """Return the times of the steps of a series, also of steps after its end."""
-    last = len(series) - 1
-    inside = [step for step in steps if step <= last]
-    known = iter(series.time_index[inside].tolist() if inside else [])
-    return [
-        next(known) if step <= last else series.end_time() + (step - last) * series.freq
-        for step in steps
-    ]
+def _time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
+    """Return the time of a step of a series, also of one after its end."""
+    times, beyond = series._time_index, step - (len(series) - 1)
+    if isinstance(times, pd.RangeIndex):
+        return times.start + step * times.step
+    if beyond > 0:
+        return _time_at(series, len(series) - 1) + beyond * series.freq
+    # `times[step]` takes five times as long
+    return pd.Timestamp(times.values[step])  # noqa: PD011
