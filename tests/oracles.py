@@ -64,3 +64,25 @@ def bridge_gaps(values: np.ndarray) -> np.ndarray:
         else:
             filled[step] = 0.0
     return filled
+
+
+def window(values: np.ndarray, start: int, length: int) -> np.ndarray:
+    """Cut a window from a series `(steps, C)`; steps before its start are NaN."""
+    nothing = np.full(values.shape[1], np.nan)
+    return np.array(
+        [values[step] if step >= 0 else nothing for step in range(start, start + length)]
+    )
+
+
+def drawn_windows(
+    starts: list[int], counts: list[int], step: int, per_series: int | None
+) -> list[tuple[int, int]]:
+    """List the (series, start) of every sample, series after series, one window after another."""
+    drawn = []
+    for series, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        own = [start + number * step for number in range(count)]
+        wanted = count if per_series is None else per_series
+        while len(own) < wanted:  # short series come round again
+            own.append(own[len(own) - count])
+        drawn += [(series, start) for start in own[:wanted]]
+    return drawn
