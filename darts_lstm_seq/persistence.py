@@ -7,12 +7,13 @@ weights after loading; and a fit that fails leaves a half-trained network. This 
 Source: `TorchForecastingModel.__getstate__`, `save` and `load` of Darts 0.48.
 """
 
+import copy
 import io
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -65,16 +66,23 @@ class SurvivesCopies(TorchForecastingModel):
 def unharmed(model: TorchForecastingModel) -> Iterator[None]:
     """Put a model back to where it was if what happens within fails or is interrupted."""
     before = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(model).items()}
+    random_state = copy.deepcopy(before.get("_random_instance"))
     network = model.model
-    weights = None
     if network is not None:
         weights = {name: weight.clone() for name, weight in network.state_dict().items()}
+        attributes = dict(vars(network))
     try:
         yield
     except BaseException:
         vars(model).clear()
         vars(model).update(before)
-        if network is not None and weights is not None:
+        if random_state is not None:
+            model._random_instance = random_state
+        if network is not None:
+            network.on_fit_end()  # sample weights kept the loss functions from reducing
+            for metrics in (network.train_metrics, network.val_metrics):
+                metrics.reset()
+            vars(network).update(attributes)
             network.load_state_dict(weights)
         raise
 
@@ -108,15 +116,26 @@ def clear_load_errors() -> Iterator[None]:
     """Turn what a truncated or foreign file raises into a `ValueError` that says so."""
     try:
         yield
+    except FileNotFoundError:
+        raise
     except (pickle.UnpicklingError, UnpicklingError) as error:
         raise_log(ValueError(f"The model file was refused; nothing was loaded. Reason: {error}"))
-    except (EOFError, RuntimeError, KeyError, AttributeError) as error:
-        raise_log(
-            ValueError(
-                f"The model file is damaged, incomplete or not one of ours; nothing was loaded. "
-                f"Save the model again, or check the path. Reason: {error}"
-            )
+    except (EOFError, OSError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+        _raise_damaged(error)
+    except ValueError as error:
+        if "torch.save" not in str(error):  # what Darts raises is clear
+            raise
+        _raise_damaged(error)
+
+
+def _raise_damaged(error: Exception) -> NoReturn:
+    raise_log(
+        ValueError(
+            f"The model file is damaged, incomplete or not one of ours; nothing was loaded. "
+            f"Save the model again, or check the path. Reason: {error}"
         )
+    )
+    raise AssertionError  # `raise_log` always raises
 
 
 def of_class(model: TorchForecastingModel, expected: type[Model]) -> Model:

@@ -36,7 +36,8 @@ _HARMLESS = {
     "max_epochs",
     "precision",
 }
-_FULL_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true"}
+# no autocast; in half precision, too, the module takes the data as they are and casts them itself
+_TRUE_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true", "bf16-true", "16-true"}
 
 
 class DirectPredictor:
@@ -57,7 +58,7 @@ class DirectPredictor:
     @classmethod
     def for_trainer_params(cls, params: dict[str, Any], verbose: bool | None) -> Self | None:
         """Return a predictor that does what a `Trainer(**params)` would, or `None` if it cannot."""
-        if not params.keys() <= _HARMLESS or params.get("precision") not in _FULL_PRECISION:
+        if not params.keys() <= _HARMLESS or params.get("precision") not in _TRUE_PRECISION:
             return None
         if params.get("devices", "auto") not in ("auto", 1) or any(
             getattr(type(callback), hook) is not getattr(Callback, hook)
