@@ -8,6 +8,7 @@ Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput`
 """
 
 import dataclasses
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -131,7 +132,10 @@ class LSTMSeqModule(PLForecastingModule):
     def _predict_normalized(self, x_in: PLModuleInput) -> Tensor:
         """Run the network; the target comes and goes in normalised space, `(B, T, C, P)`."""
         past, future, static = self._features(x_in)
-        forecast = self.network(past, future, static)
+        # few CPUs have an LSTM in half precision, and there mixed precision gains nothing
+        mixed = past.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        with torch.autocast("cpu", enabled=False) if mixed else nullcontext():
+            forecast = self.network(past, future, static)
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
             forecast = forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
         else:
