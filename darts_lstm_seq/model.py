@@ -138,11 +138,16 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         use_reversible_instance_norm: bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        # numbers of NumPy, as a search over `np.arange` passes them: safe loading refuses a file
+        # that holds any
+        self.model_params.update(
+            {k: v.item() for k, v in self.model_params.items() if isinstance(v, np.generic)}
+        )
         # `model_params` alone would lack what a subclass leaves to our defaults
         named = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         params = {**named, **kwargs, **self.model_params}
         self._min_input_chunk_length, params["input_chunk_length"] = _parse_input_chunk_length(
-            input_chunk_length
+            params["input_chunk_length"]
         )
         _check_parameters(params)
         super().__init__(**self._extract_torch_model_params(**params))
@@ -154,10 +159,10 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         # slower. The module normalises in that dtype and casts, so nothing is lost.
         self.trainer_params.setdefault("precision", "32-true")
 
-        self.hidden_dim = hidden_dim
-        self.n_rnn_layers = n_rnn_layers
-        self.patch_length = patch_length
-        self.dropout = dropout
+        self.hidden_dim = int(hidden_dim)
+        self.n_rnn_layers = int(n_rnn_layers)
+        self.patch_length = int(patch_length)
+        self.dropout = float(dropout)
         self.shared_weights = shared_weights
         self._mask_inputs = self._min_input_chunk_length < params["input_chunk_length"]
         self._considers_static_covariates = use_static_covariates
@@ -233,8 +238,12 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             future_covariates=future_covariates,
         )
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
-        setup = self._setup_for_predict(**{**params, "trainer": predictor})
-        return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+        kept = self.trainer
+        try:
+            setup = self._setup_for_predict(**{**params, "trainer": predictor})
+            return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+        finally:
+            self.trainer = kept
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:

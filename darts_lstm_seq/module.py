@@ -263,17 +263,18 @@ class LSTMSeqModule(PLForecastingModule):
         self._steps_are_watched = _steps_are_watched(self.trainer)
 
     def on_train_epoch_end(self) -> None:
-        """Refuse to go on without a loss.
+        """Refuse to go on without a loss or weights.
 
         Raises
         ------
         ValueError
-            If the loss is NaN or infinite: the weights are lost, and training would go on silently.
+            If any is NaN or infinite: training would go on silently, or end.
         """
-        if not torch.isfinite(self._last_loss):
+        vital = (self._last_loss, *self.parameters())
+        if not all(torch.isfinite(tensor).all() for tensor in vital):
             raise ValueError(
-                f"Training failed: `train_loss` is {self._last_loss.item()} in epoch "
-                f"{self.current_epoch}. Lower the learning rate "
+                f"Training failed: weights are lost in epoch {self.current_epoch}, where "
+                f"`train_loss` is {self._last_loss.item()}. Lower the learning rate "
                 f"(`optimizer_kwargs={{'lr': ...}}`), set "
                 f"`pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your own "
                 f"dataset, look for NaN or infinite values in it."
