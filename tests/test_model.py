@@ -1,0 +1,461 @@
+"""`LSTMSeqModel` itself: parameters, windows, what a failed fit leaves, what a seed fixes."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from darts import TimeSeries, concatenate
+from darts.models import BlockRNNModel
+from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from oracles import Tutorial
+
+from darts_lstm_seq import LSTMSeqModel
+
+Tiny = dict[str, Any]
+NAN, INF = float("nan"), float("inf")
+L, T = 6, 3
+
+
+def wave(length: int = 60, width: int = 1, seed: int = 0, dtype: str = "float64") -> TimeSeries:
+    """A noisy sine of period 12 on a level of 20, monthly."""
+    rng = np.random.default_rng(seed)
+    values = 20 + 5 * np.sin(np.arange(length)[:, None] * np.pi / 6 + np.arange(width))
+    values = values + rng.normal(size=(length, width))
+    times = pd.date_range("2001-01-01", periods=length, freq="MS")
+    return TimeSeries(times=times, values=values.astype(dtype))
+
+
+def changed(series: TimeSeries, step: int, by: float = 3.0) -> TimeSeries:
+    values = series.values()
+    values[step] += by
+    return series.with_values(values)
+
+
+def weights(model: LSTMSeqModel) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in model.model.state_dict().items()}
+
+
+@pytest.fixture
+def fitted(tiny: Tiny) -> LSTMSeqModel:
+    """A fitted model that tests only predict with."""
+    return LSTMSeqModel(L, T, **tiny).fit(wave())
+
+
+# --- the tutorial --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rnn_layers", [1, 2])
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_without_normalisation_predict_is_the_tutorial_on_the_raw_window(
+    n_rnn_layers: int, width: int, dtype: str, tiny: Tiny
+) -> None:
+    params = tiny | {"n_rnn_layers": n_rnn_layers, "use_reversible_instance_norm": False}
+    series = (wave(width=width, dtype=dtype) - 20) / 5
+    model = LSTMSeqModel(L, T, **params).fit(series)
+    window = torch.tensor(series.values()[-L:], dtype=torch.float32)[None]
+    with torch.no_grad():
+        expected = Tutorial(model.model.network)(window).view(T, width)
+    forecast = model.predict(T)
+    assert forecast.dtype == dtype
+    np.testing.assert_allclose(forecast.values(), expected, rtol=0, atol=1e-6)
+
+
+def test_the_tutorials_training_step_is_reproduced(tiny: Tiny) -> None:
+    series = (wave(L + T + 7, dtype="float32") - 20) / 5
+    params = tiny | {"n_epochs": 0, "batch_size": 8, "use_reversible_instance_norm": False}
+    model = LSTMSeqModel(L, T, optimizer_kwargs={"lr": 0.01}, **params).fit(series)
+    tutorial = Tutorial(model.model.network)
+    optimizer = torch.optim.Adam(tutorial.parameters(), lr=0.01)
+    values = torch.tensor(series.values())
+    x = torch.stack([values[i : i + L] for i in range(8)])
+    y = torch.stack([values[i + L : i + L + T, 0] for i in range(8)])
+    for _ in range(5):  # eight windows, one batch: each epoch is one step
+        loss = torch.nn.functional.mse_loss(tutorial(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.fit(series, epochs=5)
+    np.testing.assert_allclose(
+        model.predict(T).values()[:, 0], tutorial(values[None, -L:])[0].detach(), atol=1e-5
+    )
+
+
+# --- what a forecast is made from ----------------------------------------------------------------
+
+
+def test_a_forecast_depends_on_its_window_and_nothing_else(tiny: Tiny) -> None:
+    series, past, future = wave(30), wave(40, seed=1), wave(40, seed=2)
+    static = pd.DataFrame({"size": [1.0]})
+    model = LSTMSeqModel(L, T, **tiny)
+    others = [
+        series.with_static_covariates(static * 2),
+        past,
+        future,
+    ]
+    model.fit([series.with_static_covariates(static), others[0]], [past, past], [future, future])
+
+    def predict(**inputs: TimeSeries) -> np.ndarray:
+        given = {
+            "series": series.with_static_covariates(static),
+            "past_covariates": past,
+            "future_covariates": future,
+        }
+        return model.predict(T, **given | inputs).values()
+
+    before = predict()
+    for step in range(40):
+        in_window = 30 - L <= step < 30
+        in_horizon = 30 <= step < 30 + T
+        if step < 30:
+            moved = changed(series, step).with_static_covariates(static)
+            assert (np.abs(predict(series=moved) - before).max() > 1e-4) == in_window, step
+        moved = predict(past_covariates=changed(past, step))
+        assert (np.abs(moved - before).max() > 1e-5) == in_window, step
+        moved = predict(future_covariates=changed(future, step))
+        assert (np.abs(moved - before).max() > 1e-5) == (in_window or in_horizon), step
+    moved = predict(series=series.with_static_covariates(static * 1.5))
+    assert np.abs(moved - before).max() > 1e-5
+
+
+def test_a_shift_shifts_and_a_scale_scales_the_forecast(tiny: Tiny) -> None:
+    model = LSTMSeqModel(L, T, use_reversible_instance_norm=True, **tiny).fit(wave())
+    forecast = model.predict(7).values()
+    np.testing.assert_allclose(model.predict(7, wave() + 1e5).values(), forecast + 1e5, atol=1e-3)
+    np.testing.assert_allclose(model.predict(7, wave() * 1e-9).values(), forecast * 1e-9, rtol=1e-4)
+    # training on the scaled series learns the same
+    scaled = LSTMSeqModel(L, T, use_reversible_instance_norm=True, **tiny).fit(wave() * 1e6 + 3e7)
+    np.testing.assert_allclose((scaled.predict(7).values() - 3e7) / 1e6, forecast, rtol=1e-3)
+
+
+@pytest.mark.parametrize("use_static_covariates", [True, False])
+def test_static_covariates_count_unless_switched_off(
+    use_static_covariates: bool, tiny: Tiny
+) -> None:
+    many = [
+        wave(seed=size).with_static_covariates(pd.DataFrame({"size": [float(size)]}))
+        for size in range(2)
+    ]
+    model = LSTMSeqModel(L, T, use_static_covariates=use_static_covariates, **tiny).fit(many)
+    assert model.supports_static_covariates
+    assert model.uses_static_covariates == use_static_covariates
+    other = many[0].with_static_covariates(many[1].static_covariates)
+    differ = np.abs(model.predict(T, other).values() - model.predict(T, many[0]).values()).max()
+    assert (differ > 1e-6) == use_static_covariates
+
+
+def test_series_keep_their_order(fitted: LSTMSeqModel) -> None:
+    many = [wave(length, seed=length) for length in (40, 8, 25, 13, 60, 30, 7)]
+    expected = [fitted.predict(5, one) for one in many]
+    for batch_size in (1, 2, 32):
+        for one, alone in zip(
+            fitted.predict(5, many, batch_size=batch_size), expected, strict=True
+        ):
+            assert one.time_index.equals(alone.time_index)
+            np.testing.assert_allclose(one.values(), alone.values(), atol=1e-5)
+
+
+def test_encode_is_the_last_hidden_state(tiny: Tiny) -> None:
+    series = wave(width=2, dtype="float32")
+    model = LSTMSeqModel(L, T, n_rnn_layers=2, use_reversible_instance_norm=False, **tiny).fit(
+        series
+    )
+    window = torch.tensor(series.values()[-L:])[None]
+    with torch.no_grad():
+        expected = Tutorial(model.model.network).lstm(window)[0][:, -1]
+    state = model.encode(series)
+    assert isinstance(state, np.ndarray)
+    np.testing.assert_allclose(state, expected, atol=1e-6)
+    # covariates are needed, and one row per series comes out, whatever the batches
+    assert model.encode([series] * 70).shape == (70, 8)
+    with pytest.raises(ValueError, match="must be fit before"):
+        LSTMSeqModel(L, T, **tiny).encode(series)
+
+
+def test_encode_changes_nothing(fitted: LSTMSeqModel) -> None:
+    before, trainer = fitted.predict(T).values(), fitted.trainer
+    fitted.encode(wave(seed=4))
+    assert fitted.trainer is trainer
+    np.testing.assert_array_equal(fitted.predict(T).values(), before)
+
+
+# --- short series --------------------------------------------------------------------------------
+
+
+def test_lengths_between_minimum_and_maximum_are_padded_and_masked(tiny: Tiny) -> None:
+    model = LSTMSeqModel((3, 8), T, **tiny).fit([wave(30), wave(7, seed=1)])
+    assert (model.min_input_chunk_length, model.input_chunk_length) == (3, 8)
+    for length in (3, 5, 8, 12):
+        series = wave(length, seed=2)
+        window = np.full((1, 8, 1), NAN)
+        window[0, -min(length, 8) :] = series.values()[-8:]
+        x = torch.tensor(window)
+        normalised = model.model.rin(x)
+        inner = model.model.network(normalised.float())[..., None]
+        expected = model.model.rin.inverse(inner)[0, :, :, 0].detach()
+        np.testing.assert_allclose(model.predict(T, series).values(), expected, atol=1e-6)
+        assert model.encode(series).shape == (1, 8)
+    with pytest.raises(ValueError, match=r"too short.* `3`, received length `2`"):
+        model.predict(T, wave(2))
+    with pytest.raises(ValueError, match=r"too short.*Expected min length: `6`"):
+        LSTMSeqModel((3, 8), T, **tiny).fit(wave(5))
+
+
+def test_one_length_means_exactly_that(fitted: LSTMSeqModel) -> None:
+    assert (fitted.min_input_chunk_length, fitted.input_chunk_length) == (L, L)
+    with pytest.raises(ValueError, match=r"too short.* `6`, received length `5`"):
+        fitted.predict(T, wave(5))
+
+
+def test_the_mask_is_there_when_it_is_needed(tiny: Tiny) -> None:
+    values = wave().values()
+    values[20] = NAN
+    holes = wave().with_values(values)
+    one = LSTMSeqModel(L, T, **tiny).fit(wave())
+    two = LSTMSeqModel(L, T, **tiny).fit(holes)
+    three = LSTMSeqModel(L, T, **tiny).fit(wave(), past_covariates=holes)
+    four = LSTMSeqModel((3, L), T, **tiny).fit(wave())
+    widths = [model.model.network.layers[0].input_size for model in (one, two, three, four)]
+    assert widths == [1, 2, 4, 2]
+    # and a model that never saw a gap still bridges one
+    assert np.isfinite(one.predict(T, holes[:21]).values()).all()
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"input_chunk_length": 0}, "input_chunk_length` must be >= 1"),
+        ({"input_chunk_length": 2.5}, "input_chunk_length` must be an integer or a"),
+        ({"input_chunk_length": (6, 3)}, "1 <= min_length <= max_length"),
+        ({"input_chunk_length": True}, "input_chunk_length` must be an integer >= 1"),
+        ({"output_chunk_length": 0}, "output_chunk_length` must be an integer >= 1, received 0"),
+        ({"output_chunk_length": None}, "output_chunk_length` must be an integer >= 1"),
+        ({"output_chunk_shift": -1}, "output_chunk_shift` must be an integer >= 0, received -1"),
+        ({"hidden_dim": 0}, "hidden_dim` must be an integer >= 1, received 0"),
+        ({"n_rnn_layers": 0}, "n_rnn_layers` must be an integer >= 1, received 0"),
+        ({"n_rnn_layers": 1.5}, "n_rnn_layers` must be an integer >= 1, received 1.5"),
+        ({"patch_length": 0}, "patch_length` must be an integer >= 1, received 0"),
+        ({"patch_length": 7}, r"must not exceed `input_chunk_length` \(6\), received 7"),
+        ({"dropout": 1.0}, r"dropout` must be a number in \[0, 1\), received 1.0"),
+        ({"dropout": -0.1}, r"dropout` must be a number in \[0, 1\), received -0.1"),
+        ({"batch_size": 0}, "batch_size` must be an integer >= 1, received 0"),
+        ({"n_epochs": -1}, "n_epochs` must be an integer >= 0, received -1"),
+        ({"use_reversible_instance_norm": "yes"}, "must be a boolean, `None` or a dictionary"),
+        ({"use_reversible_instance_norm": {"afine": True}}, "'affine' and 'eps', received"),
+        ({"hiden_dim": 4}, r"has no args/kwargs `\['hiden_dim'\]`"),
+    ],
+)
+def test_wrong_parameters_are_refused_at_construction(wrong: Tiny, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LSTMSeqModel(**{"input_chunk_length": L, "output_chunk_length": T} | wrong)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"input_chunk_length": 1, "output_chunk_length": 1, "hidden_dim": 1},
+        {"patch_length": L},
+        {"dropout": 0},
+        {"use_reversible_instance_norm": {"affine": True, "eps": 1e-5}},
+        {"input_chunk_length": np.int64(4), "output_chunk_length": np.int32(2)},
+        {"hidden_dim": np.int64(3), "n_rnn_layers": np.int64(2), "dropout": np.float64(0.2)},
+        {"patch_length": np.int64(2), "batch_size": np.int64(4), "n_epochs": np.int64(1)},
+    ],
+)
+def test_parameters_at_the_border_work(params: Tiny, tiny: Tiny) -> None:
+    defaults = {"input_chunk_length": L, "output_chunk_length": T}
+    model = LSTMSeqModel(**tiny | defaults | params).fit(wave(20))
+    assert np.isfinite(model.predict(5).values()).all()
+
+
+def test_parameters_are_named_as_in_block_rnn(tiny: Tiny) -> None:
+    params = tiny | {"n_rnn_layers": 2, "dropout": 0.1, "output_chunk_shift": 1}
+    params |= {"use_static_covariates": False, "use_reversible_instance_norm": True}
+    shared = {"input_chunk_length": L, "output_chunk_length": T, **params}
+    ours, theirs = LSTMSeqModel(**shared), BlockRNNModel(model="LSTM", **shared)
+    for name in ("hidden_dim", "n_rnn_layers", "dropout"):
+        assert getattr(ours, name) == getattr(theirs, name) == shared[name]
+    assert ours.extreme_lags == theirs.extreme_lags
+
+
+def test_the_users_dictionaries_are_left_alone(tiny: Tiny) -> None:
+    params = copy.deepcopy(tiny) | {"optimizer_kwargs": {"lr": 1e-3}}
+    params["dataloader_kwargs"] = loader = {"drop_last": False}
+    before = copy.deepcopy({k: v for k, v in params.items() if k != "dataloader_kwargs"})
+    del params["dataloader_kwargs"]
+    LSTMSeqModel(L, T, **params).fit(wave(), dataloader_kwargs=loader)
+    assert params == before
+    assert loader == {"drop_last": False}
+
+
+def test_single_precision_unless_told_otherwise(tiny: Tiny) -> None:
+    single = LSTMSeqModel(L, T, **tiny).fit(wave())
+    assert {weight.dtype for weight in weights(single).values()} == {torch.float32}
+    assert single.predict(T).dtype == np.float64
+    trainer = tiny["pl_trainer_kwargs"] | {"precision": "64-true"}
+    double = LSTMSeqModel(L, T, **tiny | {"pl_trainer_kwargs": trainer}).fit(wave())
+    assert double.model.dtype == torch.float64
+
+
+# --- a failed fit --------------------------------------------------------------------------------
+
+
+class _Raise(pl.Callback):
+    """Raise in the middle of the second training."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error: BaseException = error
+        self.armed = False
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        if self.armed:
+            raise self.error
+
+
+class _Spoil(_Raise):
+    """Put NaN into the weights instead, as an exploding gradient does."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        if self.armed:
+            with torch.no_grad():
+                module.network.head.weight.fill_(NAN)
+
+
+def with_callback(tiny: Tiny, callback: pl.Callback) -> Tiny:
+    return tiny | {"pl_trainer_kwargs": tiny["pl_trainer_kwargs"] | {"callbacks": [callback]}}
+
+
+FAILURES = {
+    "exception": (_Raise(RuntimeError("no luck")), RuntimeError),
+    "keyboard": (_Raise(KeyboardInterrupt()), (KeyboardInterrupt, SystemExit)),
+    "exit": (_Raise(SystemExit(3)), SystemExit),
+    "nan": (_Spoil(RuntimeError()), ValueError),
+}
+
+
+@pytest.mark.parametrize("how", FAILURES)
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_a_failed_fit_leaves_the_model_as_it_was(how: str, with_weights: bool, tiny: Tiny) -> None:
+    callback, error = FAILURES[how]
+    callback.armed = False
+    params = with_callback(tiny, callback) | {"likelihood": None}
+    model = LSTMSeqModel(L, T, optimizer_kwargs={"lr": 0.05}, **params).fit(wave())
+    before, forecast = weights(model), model.predict(5).values()
+    network, trainer, epochs = model.model, model.trainer, model.epochs_trained
+    twin = copy.deepcopy(model)
+
+    callback.armed = True
+    extra = {"sample_weight": "linear"} if with_weights else {}
+    with pytest.raises(error):
+        model.fit(wave(seed=9) * 3, epochs=4, **extra)
+
+    assert model.model is network
+    assert model.trainer is trainer
+    assert model.epochs_trained == epochs
+    for name, weight in weights(model).items():
+        assert torch.equal(weight, before[name]), name
+    np.testing.assert_array_equal(model.predict(5).values(), forecast)
+    np.testing.assert_array_equal(twin.predict(5).values(), forecast)
+    # and can be trained further as if nothing had been
+    callback.armed = False
+    model.fit(wave(), epochs=2)
+    twin.fit(wave(), epochs=2)
+    np.testing.assert_allclose(model.predict(5).values(), twin.predict(5).values(), atol=1e-6)
+    assert model.model.train_criterion.reduction == "mean"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda series: changed(series, 11, INF),
+        lambda series: series.with_values(np.full_like(series.values(), NAN)),
+        lambda series: concatenate([series, series], axis="component"),
+        lambda series: series[: L + T - 1],
+    ],
+    ids=["infinite", "nothing known", "another width", "too short"],
+)
+def test_refused_data_leaves_the_model_as_it_was(
+    spoil: Callable[[TimeSeries], TimeSeries], tiny: Tiny
+) -> None:
+    model = LSTMSeqModel(L, T, **tiny).fit(wave())
+    before, forecast = weights(model), model.predict(5).values()
+    with pytest.raises(ValueError, match=r"series|dimensionality"):
+        model.fit(spoil(wave(seed=1)))
+    for name, weight in weights(model).items():
+        assert torch.equal(weight, before[name])
+    np.testing.assert_array_equal(model.predict(5).values(), forecast)
+    model.fit(wave(), epochs=1)
+
+
+def test_a_failed_first_fit_leaves_a_fresh_model(tiny: Tiny) -> None:
+    model, twin = LSTMSeqModel(L, T, **tiny), LSTMSeqModel(L, T, **tiny)
+    values = wave(width=2).values()
+    values[3] = NAN
+    values[7, 1] = INF
+    holes = wave(width=2).with_values(values)
+    with pytest.raises(ValueError, match="`series` at index 0 has an infinite value"):
+        model.fit(holes)
+    assert not model.model_created
+    # other widths, and no need for a mask, are fine afterwards
+    forecast = model.fit(wave()).predict(3).values()
+    np.testing.assert_allclose(forecast, twin.fit(wave()).predict(3).values(), atol=1e-6)
+
+
+def test_a_failed_fit_from_dataset_leaves_the_model_as_it_was(tiny: Tiny) -> None:
+    callback = _Raise(RuntimeError("no luck"))
+    model = LSTMSeqModel(L, T, **with_callback(tiny, callback)).fit(wave())
+    before = weights(model)
+    dataset = model._build_train_dataset([wave(seed=3)], None, None, None, None)
+    callback.armed = True
+    with pytest.raises(RuntimeError, match="no luck"):
+        model.fit_from_dataset(dataset)
+    for name, weight in weights(model).items():
+        assert torch.equal(weight, before[name])
+
+
+@pytest.mark.parametrize("n_epochs", [1, 4])
+@pytest.mark.parametrize(
+    "likelihood", [None, GaussianLikelihood(), QuantileRegression([0.1, 0.5, 0.9])]
+)
+def test_a_loss_that_explodes_never_trains_silently(
+    n_epochs: int, likelihood: Any, tiny: Tiny
+) -> None:
+    params = tiny | {"n_epochs": n_epochs, "batch_size": 512, "likelihood": likelihood}
+    model = LSTMSeqModel(L, T, optimizer_kwargs={"lr": 1e39}, **params)
+    with pytest.raises(ValueError, match=r"Training failed.*Lower the learning rate"):
+        model.fit(wave())
+    assert not model.model_created
+
+
+# --- randomness ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_random_state_fixes_everything(dropout: float, tiny: Tiny) -> None:
+    params = tiny | {"dropout": dropout, "likelihood": GaussianLikelihood(), "n_epochs": 2}
+
+    def forecasts(seed: int, noise: int) -> list[np.ndarray]:
+        np.random.seed(noise)  # noqa: NPY002
+        torch.manual_seed(noise)
+        model = LSTMSeqModel(L, T, **params | {"random_state": seed}).fit(wave())
+        return [model.predict(4, num_samples=5).all_values() for _ in range(2)]
+
+    one, same, other = forecasts(1, 10), forecasts(1, 20), forecasts(2, 10)
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one[0] - other[0]).max() > 1e-3
+    assert np.abs(one[0] - one[1]).max() > 1e-3  # samples differ from call to call
+
+
+def test_the_global_generators_are_left_alone(tiny: Tiny) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    LSTMSeqModel(L, T, **tiny).fit(wave()).predict(T)
+    assert torch.equal(torch.get_rng_state(), before)
