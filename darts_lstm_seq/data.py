@@ -1,10 +1,12 @@
-"""The tutorial's sequence, and real series that installed packages carry.
+"""The tutorial's sequence, real series that installed packages carry, and a user's own CSV file.
 
-Nothing is downloaded: the real series come with statsmodels, which Darts depends on. Other data sets
-are in `darts.datasets`, which fetches them.
+Nothing is downloaded: the real series come with statsmodels, which Darts depends on. Other data
+sets are in `darts.datasets`, which fetches them.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -163,6 +165,105 @@ def us_macro() -> TimeSeries:
     }
     values = frame[list(columns)].to_numpy(dtype=float)
     return TimeSeries.from_times_and_values(times, values, columns=list(columns.values()))
+
+
+def read_csv(
+    path: str | Path,
+    time: str | None = None,
+    values: Sequence[str] | None = None,
+    freq: str | None = None,
+) -> TimeSeries:
+    r"""Read a series from a CSV file with a header line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    time
+        Column of the dates; the first by default.
+    values
+        Columns of the values; all numeric ones by default.
+    freq
+        Pandas frequency of the dates. Needed where dates are missing in between: those steps become
+        missing values (NaN).
+
+    Returns
+    -------
+    TimeSeries
+        One component per value column, in the units of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read as such a table. The message names the column, the first line at
+        fault and what to do.
+    OSError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from darts_lstm_seq.data import read_csv
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     _ = file.write("day,sales\n2024-01-01,3\n2024-01-02,5\n2024-01-03,4\n")
+    ...     file.flush()
+    ...     read_csv(file.name).values().ravel().tolist()
+    [3.0, 5.0, 4.0]
+    """
+    try:
+        table = pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} is empty: a header line and data are needed.") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
+    if table.empty:
+        raise ValueError(f"{path} has a header line, but no data.")
+    time = table.columns[0] if time is None else time
+    names = list(values or table.select_dtypes("number").columns.drop(time, errors="ignore"))
+    for column in (time, *names):
+        if column not in table.columns:
+            raise ValueError(f"{path} has no column {column!r}; it has {list(table.columns)}.")
+    if not names:
+        raise ValueError(f"{path} has no column of numbers beside {time!r}.")
+    times = _parse_times(table[time], path)
+    columns = {name: _parse_numbers(table[name], path) for name in names}
+    frame = pd.DataFrame(columns).set_index(times).sort_index()
+    try:
+        return TimeSeries.from_dataframe(
+            frame, freq=freq, fill_missing_dates=freq is not None, columns=names
+        ).astype(np.float64)
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: the dates in {time!r} have no constant step"
+            + (f" of {freq!r}" if freq else "")
+            + f". Name their frequency (--freq MS, W, D, h, ...) or fix the gaps. ({error})"
+        ) from None
+
+
+def _parse_times(column: pd.Series, path: str | Path) -> pd.DatetimeIndex:
+    if pd.api.types.is_numeric_dtype(column):
+        raise ValueError(
+            f"{path}: column {column.name!r} holds numbers, not dates (line 2 has "
+            f"{column.iloc[0]}). Name the column of the dates (--time)."
+        )
+    times = pd.to_datetime(column, errors="coerce")
+    _refuse(times.isna(), column, path, "is no date")
+    _refuse(times.duplicated(), column, path, "is there twice")
+    return pd.DatetimeIndex(times)
+
+
+def _parse_numbers(column: pd.Series, path: str | Path) -> np.ndarray:
+    numbers = pd.to_numeric(column, errors="coerce")
+    _refuse(numbers.isna() & column.notna(), column, path, "is no number")
+    return numbers.to_numpy(dtype=float)
+
+
+def _refuse(bad: pd.Series, column: pd.Series, path: str | Path, why: str) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"{path}, line {row + 2}: {column.iloc[row]!r} in column {column.name!r} {why}."
+        )
 
 
 def _load(name: str) -> pd.DataFrame:

@@ -1,0 +1,103 @@
+"""The command `darts-lstm-seq`: arguments -> library calls -> files; no arithmetic.
+
+Whatever is wrong with the arguments or the file ends with one line on stderr and exit code 2.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darts_lstm_seq import __version__
+
+if TYPE_CHECKING:
+    from darts import TimeSeries
+
+_SHOWN = ["model", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        As typed in a shell; those of the process by default.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        return _compare(parsed)
+    except (ValueError, OSError) as error:
+        print(f"darts-lstm-seq: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("darts-lstm-seq", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    compare = commands.add_parser(
+        "compare",
+        help="rank the LSTM among ARIMA, exponential smoothing, Theta and naive forecasts",
+        description="Backtest several models on the same folds of a series and rank them.",
+    )
+    compare.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE.csv",
+        help="a table with a header line; default: monthly CO2 at Mauna Loa",
+    )
+    compare.add_argument("--time", help="column of the dates; default: the first")
+    compare.add_argument(
+        "--value", nargs="+", help="columns to forecast; default: all numeric ones"
+    )
+    compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
+    compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
+    compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
+    compare.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
+    compare.add_argument(
+        "--out",
+        type=Path,
+        default=Path("darts-lstm-seq-out"),
+        help="folder for scores.csv, forecasts.csv and forecasts.png (%(default)s)",
+    )
+    return parser
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    # what takes seconds to import stands behind `--help` and behind what is wrong with the file
+    series = _series(parsed)
+    import matplotlib as mpl
+
+    from darts_lstm_seq.compare import compare
+
+    mpl.use("Agg")
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    print(
+        f"{series.n_components} component(s), {len(series)} steps from {series.start_time()} to "
+        f"{series.end_time()}; {parsed.folds} folds of {parsed.horizon} steps",
+        flush=True,
+    )
+    result = compare(series, parsed.horizon, parsed.models, parsed.folds)
+    result.scores.to_csv(parsed.out / "scores.csv", index=False)
+    result.forecasts.to_csv(parsed.out / "forecasts.csv", index=False)
+    print(result.scores[_SHOWN].to_string(index=False, float_format="%.3f"))
+    for _, row in result.scores.dropna(subset=["error"]).iterrows():
+        print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
+    written = "scores.csv, forecasts.csv"
+    if not result.forecasts.empty:
+        result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
+        written += ", forecasts.png"
+    print(f"written to {parsed.out}: {written}")
+    return 0
+
+
+def _series(parsed: argparse.Namespace) -> "TimeSeries":
+    if parsed.file is None:
+        from darts_lstm_seq.data import co2_monthly
+
+        return co2_monthly()
+    from darts_lstm_seq.data import read_csv
+
+    return read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)
