@@ -348,7 +348,7 @@ def _static_values(series: Sequence[TimeSeries]) -> np.ndarray:
                 f"`series` at index {index} has static covariates that are no numbers. Encode "
                 f"them, for example with Darts' `StaticCovariatesTransformer`."
             )
-    return np.stack(arrays)
+    return np.ascontiguousarray(np.stack(arrays))
 
 
 def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
