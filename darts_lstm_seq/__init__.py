@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darts_lstm_seq.callbacks import PrintLoss
-    from darts_lstm_seq.compare import Comparison, compare
+    from darts_lstm_seq.comparison import Comparison, compare
     from darts_lstm_seq.model import LSTMSeqModel
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "compare",
+    "Comparison": "comparison",
     "LSTMSeqModel": "model",
     "PrintLoss": "callbacks",
-    "compare": "compare",
+    "compare": "comparison",
 }
 
 __all__ = ["Comparison", "LSTMSeqModel", "PrintLoss", "__version__", "compare"]

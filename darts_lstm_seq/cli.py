@@ -70,7 +70,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     series = _series(parsed)
     import matplotlib as mpl
 
-    from darts_lstm_seq.compare import compare
+    from darts_lstm_seq.comparison import compare
 
     mpl.use("Agg")
     parsed.out.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import darts_lstm_seq
 PACKAGE = "darts_lstm_seq"
 SOURCE = Path(darts_lstm_seq.__file__).parent
 CORE = {"network", "missing", "windows", "stacked"}
-TOOLS = {"compare", "plotting", "data", "cli", "__main__"}
+TOOLS = {"comparison", "plotting", "data", "cli", "__main__"}
 # every other file is the Darts layer, so that a new one needs a line here only if it is not
 HEAVY = {"torch", "darts", "pytorch_lightning", "lightning"}
 
@@ -84,7 +84,7 @@ def test_no_two_files_import_each_other() -> None:
         ("network", "from darts.utils import torch", "network imports darts"),
         ("windows", "import pytorch_lightning as pl", "windows imports pytorch_lightning"),
         ("missing", "from darts_lstm_seq.module import X", "missing imports module"),
-        ("model", "import darts_lstm_seq.compare", "model imports compare"),
+        ("model", "import darts_lstm_seq.comparison", "model imports comparison"),
         ("module", "from . import cli", "module imports cli"),
         ("stacked", "from .model import LSTMSeqModel", "stacked imports model"),
     ],
