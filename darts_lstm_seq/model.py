@@ -404,6 +404,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with persistence.unharmed(self), persistence.clear_load_errors():
             super().load_weights_from_checkpoint(*args, **kwargs)
+            # training and saving go on from these weights, not from a checkpoint loaded before
+            self.load_ckpt_path = None
 
     @override
     @wraps(MixedCovariatesTorchModel.save)
