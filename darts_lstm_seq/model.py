@@ -408,6 +408,15 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             self.load_ckpt_path = None
 
     @override
+    @wraps(MixedCovariatesTorchModel.to_onnx)
+    def to_onnx(self, path: str | None = None, **kwargs: Any) -> None:
+        if self.model is not None and self.train_sample is not None:
+            # as for Darts' models, the graph takes values in the dtype of the training series
+            dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
+            self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
+        super().to_onnx(path, **kwargs)
+
+    @override
     @wraps(MixedCovariatesTorchModel.save)
     def save(self, path: str | None = None, clean: bool = False) -> None:
         persistence.attach_trainer(self)

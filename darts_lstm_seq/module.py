@@ -8,6 +8,7 @@ Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput`
 """
 
 import dataclasses
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -53,6 +54,7 @@ class LSTMSeqModule(PLForecastingModule):
 
     rin: InstanceNorm | None
     optimizer_kwargs: dict[str, Any]
+    export_dtype = torch.float32  # of the inputs of an exported graph
 
     def __init__(
         self,
@@ -208,14 +210,7 @@ class LSTMSeqModule(PLForecastingModule):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         if batch.past_target.device == device:
             return batch
-        fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-        return batch.replace(
-            **{
-                name: value.to(device, non_blocking=True)
-                for name, value in fields.items()
-                if isinstance(value, Tensor)
-            }
-        )
+        return _map_tensors(batch, lambda x: x.to(device, non_blocking=True))
 
     def _train_val_step(
         self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
@@ -326,6 +321,9 @@ class LSTMSeqModule(PLForecastingModule):
         prediction = super()._get_batch_prediction(n, input_batch, roll_size)
         return prediction.to(input_batch.past_target.dtype)
 
+    def _onnx_wrapper(self, input_sample: PLModuleInput) -> Any:
+        return super()._onnx_wrapper(_map_tensors(input_sample, lambda x: x.to(self.export_dtype)))
+
     def to_dtype(self, dtype: torch.dtype) -> None:
         """Cast to `dtype`, which may be any floating type (Darts knows no `bfloat16` here)."""
         self.to(dtype)
@@ -348,6 +346,12 @@ def _steps_are_watched(trainer: Any) -> bool:
         or any(callback._every_n_train_steps for callback in trainer.checkpoint_callbacks)
         or trainer.max_steps != -1  # an epoch may end with any step
     )
+
+
+def _map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a function to each tensor of one of Darts' named batches."""
+    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    return batch.replace(**{n: function(x) for n, x in fields.items() if isinstance(x, Tensor)})
 
 
 def _at_least_single(x: Tensor) -> torch.dtype:

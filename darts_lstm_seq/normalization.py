@@ -146,7 +146,11 @@ class InstanceNorm(RINorm):
             self.mean, self.stdev = torch.zeros_like(mean), torch.where(self.constant, 1.0, scale)
         # `x - x` is zero for a constant, and keeps NaN
         x = torch.where(self.constant, x - x, self.transform(x))
-        return x * self.affine_weight + self.affine_bias if self.affine else x
+        if not self.affine:
+            return x
+        # NaN in a product would make the gradient of the other factor NaN
+        known = x.nan_to_num() * self.affine_weight + self.affine_bias
+        return torch.where(torch.isnan(x), torch.nan, known)
 
     def transform(self, x: Tensor) -> Tensor:
         """Normalise `x (B, _, C)` by the location and scale that `forward` remembered."""
