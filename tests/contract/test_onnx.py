@@ -1,0 +1,113 @@
+"""Exported to ONNX, the model forecasts the same without PyTorch, to 1e-5."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from darts import TimeSeries
+from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+
+from contract.makers import seasonal
+from darts_lstm_seq import LSTMSeqModel
+
+onnxruntime = pytest.importorskip("onnxruntime")
+onnx_tools = pytest.importorskip("darts.utils.onnx")
+pytest.importorskip("onnxscript")
+
+
+def agree(
+    model: LSTMSeqModel, path: Path, lengths: list[int], series: list[TimeSeries], **covariates: Any
+) -> None:
+    """Export, run without torch, and compare with `predict`."""
+    model.to_onnx(str(path))
+    session = onnxruntime.InferenceSession(str(path))
+    for n, one in product(lengths, series):
+        found = onnx_tools.run_onnx_prediction(
+            n=n, session=session, series=one, verbose=False, **covariates
+        )
+        expected = model.predict(
+            n, one, predict_likelihood_parameters=model.likelihood is not None, **covariates
+        )
+        assert found.time_index.equals(expected.time_index)
+        assert list(found.components) == list(expected.components)
+        scale = np.nanstd(one.values())
+        np.testing.assert_allclose(found.values() / scale, expected.values() / scale, atol=1e-5)
+
+
+def test_double_precision_series(tiny: dict[str, Any], tmp_path: Path) -> None:
+    series = seasonal(60, width=2, dtype="float64", scale=4, level=1e6)  # single would show here
+    model = LSTMSeqModel(10, 4, **tiny).fit(series)
+    agree(model, tmp_path / "model.onnx", [3, 4, 9], [series, series[:-7]])
+
+
+def test_with_all_options(tiny: dict[str, Any], tmp_path: Path) -> None:
+    series = seasonal(60, width=2, level=30, scale=4)
+    model = LSTMSeqModel(
+        (4, 10),
+        4,
+        n_rnn_layers=2,
+        dropout=0.3,
+        patch_length=4,
+        shared_weights=True,
+        use_reversible_instance_norm={"affine": True},
+        **tiny,
+    ).fit(series)
+    agree(model, tmp_path / "model.onnx", [4, 9], [series])
+
+
+def test_with_all_covariates(tiny: dict[str, Any], tmp_path: Path) -> None:
+    static = pd.DataFrame({"size": [1.0, 2.0], "kind": [3.0, 4.0]})
+    series = seasonal(60, width=2).with_static_covariates(static)
+    past = seasonal(80, width=1, name="past", level=1e3)
+    future = seasonal(80, width=3, name="future", level=-5, scale=9)
+    covariates = {"past_covariates": past, "future_covariates": future}
+    model = LSTMSeqModel(10, 4, **tiny).fit(series, **covariates)
+    agree(model, tmp_path / "model.onnx", [4, 9], [series], **covariates)
+
+
+def test_quantiles(tiny: dict[str, Any], tmp_path: Path) -> None:
+    series = seasonal(60, level=30, scale=4)
+    known = seasonal(80, name="known")
+    model = LSTMSeqModel(10, 4, likelihood=QuantileRegression([0.1, 0.5, 0.9]), **tiny)
+    model.fit(series, future_covariates=known)
+    agree(model, tmp_path / "model.onnx", [4], [series], future_covariates=known)
+
+
+def test_a_family_and_a_shift(tiny: dict[str, Any], tmp_path: Path) -> None:
+    series = seasonal(60, level=30, scale=4)
+    likelihood = GaussianLikelihood()
+    model = LSTMSeqModel(10, 4, output_chunk_shift=2, likelihood=likelihood, **tiny).fit(series)
+    path = tmp_path / "model.onnx"
+    model.to_onnx(str(path))
+    raw = onnx_tools.run_onnx_prediction(
+        n=4, session=onnxruntime.InferenceSession(str(path)), series=series, verbose=False
+    )
+    told = model.predict(4, predict_likelihood_parameters=True)
+    assert raw.time_index.equals(told.time_index)
+    assert list(raw.components) == list(told.components)
+    # the graph of every model of Darts ends before the likelihood makes parameters of its outputs
+    parameters = likelihood._params_from_output(torch.as_tensor(raw.values())[None, :, None])
+    joined = torch.cat(parameters, dim=-1)[0].numpy()
+    np.testing.assert_allclose(joined, told.values(), rtol=1e-5)
+
+
+def test_windows_with_gaps(tiny: dict[str, Any], tmp_path: Path) -> None:
+    whole = seasonal(60, width=2, level=30, scale=4)
+    values = whole.values().copy()
+    values[[20, 40, 52, 53], 0] = np.nan
+    values[55, 1] = np.nan
+    inside = whole.with_values(values)
+    values = values.copy()
+    values[-2:] = np.nan
+    at_the_end = whole.with_values(values)
+    model = LSTMSeqModel(10, 4, **tiny).fit(inside)
+    agree(model, tmp_path / "model.onnx", [4, 9], [whole, inside, at_the_end])
+
+
+def test_an_unfitted_model_is_not_exported(tiny: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`fit\(\)` needs to be called"):
+        LSTMSeqModel(10, 4, **tiny).to_onnx(str(tmp_path / "model.onnx"))
