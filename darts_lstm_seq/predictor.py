@@ -109,11 +109,12 @@ class DirectPredictor:
                 loader = datamodule.predict_dataloader()
                 # a bar for a single batch says nothing, and costs more than the batch
                 hidden = not self.show_progress or len(loader) < 2
-                outputs = [
+                # from a loader itself tqdm takes a second iterator, and random numbers with it
+                batches = tqdm(iter(loader), "Predicting", len(loader), disable=hidden)
+                return [
                     step(model.transfer_batch_to_device(batch, self.device, 0), index)
-                    for index, batch in enumerate(tqdm(loader, desc="Predicting", disable=hidden))
+                    for index, batch in enumerate(batches)
                 ]
-                model.on_predict_end()
         finally:
+            model.on_predict_end()
             model.train(was_training).to("cpu")
-        return outputs
