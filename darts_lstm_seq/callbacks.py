@@ -10,6 +10,9 @@ from darts.utils.serialization import add_safe_globals
 class PrintLoss(pl.Callback):
     """Print the training loss every few epochs, in the tutorial's form.
 
+    As in the tutorial, it is the loss of the epoch's last training step. Needs no progress bar and
+    no logger; of several processes the first one prints.
+
     Parameters
     ----------
     every
@@ -41,7 +44,7 @@ class PrintLoss(pl.Callback):
         self.every = every
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the loss of the epoch's last step, as the tutorial does."""
+        """Print what the module logged last, if it is this epoch's turn."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every == 0 and trainer.is_global_zero:
             loss = trainer.callback_metrics["train_loss"].item()
