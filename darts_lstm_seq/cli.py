@@ -28,9 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return _compare(parsed)
-    except (ValueError, OSError) as error:
-        print(f"darts-lstm-seq: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+    except ValueError as error:
+        message = " ".join(str(error).split())
+    print(f"darts-lstm-seq: {message}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +101,12 @@ def _series(parsed: argparse.Namespace) -> "TimeSeries":
         from darts_lstm_seq.data import co2_monthly
 
         return co2_monthly()
+    from darts.utils.missing_values import fill_missing_values, missing_values_ratio
+
     from darts_lstm_seq.data import read_csv
 
-    return read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)
+    series = read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)
+    if missing_values_ratio(series) > 0:  # the LSTM would not mind, the classics would
+        print("missing values are bridged, linearly in time", file=sys.stderr)
+        series = fill_missing_values(series)
+    return series

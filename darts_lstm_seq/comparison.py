@@ -6,6 +6,7 @@ sees the same folds: the training part grows, the last parts of one horizon each
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -292,7 +293,7 @@ def _stopwatch(cls: type) -> Iterator[dict[str, float]]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what Lightning and Darts tell about every single fit from hiding the progress bar."""
+    """Keep what is told about every single fit from hiding the progress bar."""
     loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
     loggers += [
         logging.getLogger(name)
@@ -303,7 +304,9 @@ def _silence() -> Iterator[None]:
     for one in loggers:
         one.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for one, level in zip(loggers, levels, strict=True):
             one.setLevel(level)

@@ -229,15 +229,19 @@ def read_csv(
     columns = {name: _parse_numbers(table[name], path) for name in names}
     frame = pd.DataFrame(columns).set_index(times).sort_index()
     try:
-        return TimeSeries.from_dataframe(
-            frame, freq=freq, fill_missing_dates=freq is not None, columns=names
-        ).astype(np.float64)
-    except (ValueError, KeyError) as error:
+        freq = freq or pd.infer_freq(frame.index)
+        regular = None if freq is None else frame.asfreq(freq)
+    except ValueError as error:  # fewer than three dates, or no frequency of pandas
+        raise ValueError(
+            f"{path}: {error}. Name the frequency (--freq MS, W, D, h, ...)."
+        ) from None
+    if regular is None or not frame.index.isin(regular.index).all():
         raise ValueError(
             f"{path}: the dates in {time!r} have no constant step"
-            + (f" of {freq!r}" if freq else "")
-            + f". Name their frequency (--freq MS, W, D, h, ...) or fix the gaps. ({error})"
-        ) from None
+            + (f" of {freq!r}" if freq else ", or some are missing")
+            + ". Name the frequency that they have (--freq MS, W, D, h, ...)."
+        )
+    return TimeSeries.from_dataframe(regular, freq=freq, value_cols=names)
 
 
 def _parse_times(column: pd.Series, path: str | Path) -> pd.DatetimeIndex:

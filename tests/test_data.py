@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from darts import TimeSeries
+
+from darts_lstm_seq import data
+
+
+def test_noisy_sine_is_the_signal_plus_uniform_noise() -> None:
+    noisy, signal = data.noisy_sine(seed=3), data.noisy_sine(noise=0)
+    noise = (noisy - signal).values()
+    assert np.abs(noise).max() <= 0.5
+    assert noise.var() == pytest.approx(0.5**2 / 3, rel=0.1)
+    np.testing.assert_allclose(signal.values().ravel(), np.sin(0.1 * np.arange(800)))
+    assert data.noisy_sine(seed=3) == noisy
+    assert data.noisy_sine(seed=4) != noisy
+
+
+@pytest.mark.parametrize(
+    ("load", "length", "freq", "low", "high"),
+    [
+        (data.co2_weekly, 2284, "W-SAT", 313, 374),
+        (data.co2_monthly, 526, "MS", 313, 374),
+        (data.sunspots, 309, "YS-JAN", 0, 191),
+        (data.nile, 100, "YS-JAN", 456, 1370),
+        (data.sea_surface_temperature, 732, "MS", 18, 30),
+    ],
+)
+def test_real_series(load, length: int, freq: str, low: float, high: float) -> None:  # noqa: ANN001
+    series = load()
+    assert (len(series), series.freq_str) == (length, freq)
+    values = series.values()
+    assert low <= np.nanmin(values) < np.nanmax(values) <= high
+
+
+def test_only_the_weekly_co2_has_gaps() -> None:
+    assert np.isnan(data.co2_weekly().values()).sum() == 59
+    for load in (data.co2_monthly, data.sunspots, data.nile, data.us_macro):
+        assert np.isfinite(load().values()).all()
+
+
+def test_macro_has_three_components_in_quarters() -> None:
+    series = data.us_macro()
+    assert (series.n_components, series.freq_str, len(series)) == (3, "QS-OCT", 203)
+
+
+def _write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_read_csv_takes_dates_and_all_numbers(tmp_path: Path) -> None:
+    path = _write(tmp_path, "day,a,note,b\n2024-01-02,2,x,20\n2024-01-01,1,y,10\n2024-01-03,3,z,\n")
+    series = data.read_csv(path)
+    assert list(series.components) == ["a", "b"]
+    np.testing.assert_array_equal(series.values()[:, 0], [1, 2, 3])
+    assert np.isnan(series.values()[2, 1])
+    assert series.freq_str == "D"
+    assert data.read_csv(path, time="day", values=["b"]).n_components == 1
+
+
+def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path: Path) -> None:
+    path = _write(tmp_path, "day,a\n2024-01-01,1\n2024-01-03,3\n2024-01-04,4\n2024-01-05,5\n")
+    series = data.read_csv(path, freq="D")
+    np.testing.assert_array_equal(series.values().ravel(), [1, np.nan, 3, 4, 5])
+    assert isinstance(series, TimeSeries)
+
+
+@pytest.mark.parametrize(
+    ("text", "kwargs", "message"),
+    [
+        ("", {}, "is empty"),
+        ("day,a\n", {}, "no data"),
+        (b"\xff\xfe\x00\x81", {}, "no CSV table in UTF-8"),
+        ('day,a\n"2024-01-01,1\n', {}, "no CSV table"),
+        ("day,a\n2024-01-01,1\n", {"time": "when"}, "no column 'when'; it has"),
+        ("day,a\n2024-01-01,1\n", {"values": ["c"]}, "no column 'c'; it has"),
+        ("day,a\n2024-01-01,x\n", {}, "no column of numbers"),
+        ("day,a\n2024-01-01,1\nsoon,2\n", {}, "line 3: 'soon' in column 'day' is no date"),
+        ("day,a\n2024-01-01,1\n2024-01-01,2\n", {}, "line 3: '2024-01-01' .* is there twice"),
+        ("day,a\n2024-01-01,1\n2024-01-02,x\n", {"values": ["a"]}, "line 3: 'x' .* is no number"),
+        ("a,b\n1,2\n3,4\n", {}, "holds numbers, not dates"),
+        (
+            "day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-07,4\n",
+            {},
+            "no constant step, or some are missing",
+        ),
+        ("day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n", {"freq": "MS"}, "step of 'MS'"),
+        ("day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n", {"freq": "soon"}, "frequency"),
+        ("day,a\n2024-01-01,1\n2024-01-02,2\n", {}, "frequency"),
+    ],
+)
+def test_read_csv_says_what_is_wrong(
+    tmp_path: Path, text: str | bytes, kwargs: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.read_csv(_write(tmp_path, text), **kwargs)
+
+
+def test_read_csv_without_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        data.read_csv(tmp_path / "none.csv")
+
+
+def test_read_csv_agrees_with_pandas(tmp_path: Path) -> None:
+    times = pd.date_range("2020-01-31", periods=30, freq="ME")
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=30)}, index=times)
+    frame.to_csv(tmp_path / "months.csv", index_label="month")
+    series = data.read_csv(tmp_path / "months.csv")
+    np.testing.assert_allclose(series.values().ravel(), frame["x"])
+    assert list(series.time_index) == list(times)
