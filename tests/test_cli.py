@@ -104,6 +104,6 @@ def test_the_shell_sees_the_exit_code_and_no_traceback(tmp_path: Path) -> None:
 
 def test_help_and_version(capsys: Any) -> None:
     for option in ("--help", "--version"):
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main([option])
     assert "compare" in capsys.readouterr().out

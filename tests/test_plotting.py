@@ -25,11 +25,11 @@ def test_a_panel_per_model_the_best_first(result: Any) -> None:
 
 def test_draws_actual_values_and_forecasts(seasonal: Any, result: Any) -> None:
     axis = result.plot().axes[0]
-    best = result.scores["model"].iloc[0]
+    expected = result.forecasts[result.forecasts["model"] == result.scores["model"].iloc[0]]
     actual, *forecasts = [line for line in axis.lines if len(line.get_ydata()) > 2]
     np.testing.assert_allclose(actual.get_ydata(), seasonal.values().ravel()[-36:])
     drawn = np.concatenate([line.get_ydata() for line in forecasts])
-    np.testing.assert_allclose(drawn, result.forecasts.query("model == @best")["forecast"])
+    np.testing.assert_allclose(drawn, expected["forecast"])
 
 
 def test_writes_a_picture(result: Any, tmp_path: Any) -> None:
@@ -38,7 +38,7 @@ def test_writes_a_picture(result: Any, tmp_path: Any) -> None:
 
 
 def test_refuses_what_it_cannot_draw(result: Any) -> None:
-    with pytest.raises(ValueError, match="`component` must be one of .*'sales'.* 'profit'"):
+    with pytest.raises(ValueError, match=r"`component` must be one of .*'sales'.* 'profit'"):
         result.plot("profit")
     with pytest.raises(ValueError, match="no model could be fitted"):
         plot_comparison(result.series, result.forecasts[:0], result.scores)
