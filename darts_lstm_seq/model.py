@@ -7,9 +7,9 @@ Source: `darts.models.BlockRNNModel`, whose parameter names and behaviour this c
 changing the class name in an existing script is enough.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -36,8 +36,15 @@ from darts_lstm_seq.datasets import BatchInferenceDataset, BatchTrainingDataset,
 from darts_lstm_seq.module import LSTMSeqModule
 from darts_lstm_seq.predictor import DirectPredictor
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
+
+
+def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
+    """`functools.wraps` after which type checkers still see the method as it is written."""
+    return cast("Callable[[Method], Method]", wraps(original))
 
 
 class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
@@ -178,14 +185,14 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         return self._min_input_chunk_length
 
     @override
-    @wraps(MixedCovariatesTorchModel.fit)
+    @_documented_as(MixedCovariatesTorchModel.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Self:
         # a fit that fails, or is interrupted, must not cost the user the model that was there
         with persistence.unharmed(self):
             return super().fit(*args, **kwargs)
 
     @override
-    @wraps(MixedCovariatesTorchModel.fit_from_dataset)
+    @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)
     def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
         with persistence.unharmed(self):
             return super().fit_from_dataset(*args, **kwargs)
@@ -371,7 +378,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         validation.check_windows(dataset.series, length, ends)
 
     @override
-    @wraps(MixedCovariatesTorchModel.predict_from_dataset)
+    @_documented_as(MixedCovariatesTorchModel.predict_from_dataset)
     def predict_from_dataset(
         self,
         n: int,
@@ -400,7 +407,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         self._mask_inputs = tfm_save._mask_inputs
 
     @override
-    @wraps(MixedCovariatesTorchModel.load_weights_from_checkpoint)
+    @_documented_as(MixedCovariatesTorchModel.load_weights_from_checkpoint)
     def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with persistence.unharmed(self), persistence.clear_load_errors():
             super().load_weights_from_checkpoint(*args, **kwargs)
@@ -408,7 +415,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             self.load_ckpt_path = None
 
     @override
-    @wraps(MixedCovariatesTorchModel.to_onnx)
+    @_documented_as(MixedCovariatesTorchModel.to_onnx)
     def to_onnx(self, path: str | None = None, **kwargs: Any) -> None:
         if self.model is not None and self.train_sample is not None:
             # as for Darts' models, the graph takes values in the dtype of the training series
@@ -417,7 +424,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         super().to_onnx(path, **kwargs)
 
     @override
-    @wraps(MixedCovariatesTorchModel.save)
+    @_documented_as(MixedCovariatesTorchModel.save)
     def save(self, path: str | None = None, clean: bool = False) -> None:
         persistence.attach_trainer(self)
         with persistence.network_in_own_file():
@@ -425,7 +432,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
     @staticmethod
     @override
-    @wraps(MixedCovariatesTorchModel.load)
+    @_documented_as(MixedCovariatesTorchModel.load)
     def load(path: str, *args: Any, **kwargs: Any) -> "LSTMSeqModel":
         with persistence.clear_load_errors():
             model = MixedCovariatesTorchModel.load(path, *args, **kwargs)
@@ -433,7 +440,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
     @staticmethod
     @override
-    @wraps(MixedCovariatesTorchModel.load_from_checkpoint)
+    @_documented_as(MixedCovariatesTorchModel.load_from_checkpoint)
     def load_from_checkpoint(*args: Any, **kwargs: Any) -> "LSTMSeqModel":
         with persistence.clear_load_errors():
             model = MixedCovariatesTorchModel.load_from_checkpoint(*args, **kwargs)
