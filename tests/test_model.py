@@ -19,6 +19,7 @@ from darts_lstm_seq import LSTMSeqModel
 Tiny = dict[str, Any]
 NAN, INF = float("nan"), float("inf")
 L, T = 6, 3
+LENGTHS: Tiny = {"input_chunk_length": L, "output_chunk_length": T}
 
 
 def wave(length: int = 60, width: int = 1, seed: int = 0, dtype: str = "float64") -> TimeSeries:
@@ -255,7 +256,7 @@ def test_the_mask_is_there_when_it_is_needed(tiny: Tiny) -> None:
 )
 def test_wrong_parameters_are_refused_at_construction(wrong: Tiny, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LSTMSeqModel(**{"input_chunk_length": L, "output_chunk_length": T} | wrong)
+        LSTMSeqModel(**LENGTHS | wrong)
 
 
 @pytest.mark.parametrize(
@@ -271,8 +272,7 @@ def test_wrong_parameters_are_refused_at_construction(wrong: Tiny, message: str)
     ],
 )
 def test_parameters_at_the_border_work(params: Tiny, tiny: Tiny) -> None:
-    defaults = {"input_chunk_length": L, "output_chunk_length": T}
-    model = LSTMSeqModel(**tiny | defaults | params).fit(wave(20))
+    model = LSTMSeqModel(**tiny | LENGTHS | params).fit(wave(20))
     assert np.isfinite(model.predict(5).values()).all()
 
 
@@ -333,7 +333,7 @@ def with_callback(tiny: Tiny, callback: pl.Callback) -> Tiny:
     return tiny | {"pl_trainer_kwargs": tiny["pl_trainer_kwargs"] | {"callbacks": [callback]}}
 
 
-FAILURES = {
+FAILURES: dict[str, tuple[_Raise, Any]] = {
     "exception": (_Raise(RuntimeError("no luck")), RuntimeError),
     "keyboard": (_Raise(KeyboardInterrupt()), (KeyboardInterrupt, SystemExit)),
     "exit": (_Raise(SystemExit(3)), SystemExit),

@@ -45,8 +45,8 @@ def make(
     inputs: list[str] | None = None,
     widths: dict[str, tuple[int, int]] | None = None,
     **changes: Any,
-) -> LSTMSeqModule:
-    """Return a module for the named inputs (default: the target alone), always the same one."""
+) -> Any:
+    """Return the same `LSTMSeqModule` each time, for the named inputs (default: the target)."""
     shapes: dict[str, tuple | None] = dict.fromkeys([*WIDTHS, "future_target"])
     shapes |= {name: (WIDTHS | (widths or {}))[name] for name in inputs or ["past_target"]}
     params: dict[str, Any] = {

@@ -1,5 +1,7 @@
 """The network against the tutorial, slow loops and its own gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,7 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 def test_the_tutorial_is_reproduced_exactly(
     n_rnn_layers: int, hidden_dim: int, past_dim: int, length: int, steps: int
 ) -> None:
-    network = LSTMSeqNetwork(
+    network: Any = LSTMSeqNetwork(
         past_dim, steps, output_dim=2, hidden_dim=hidden_dim, n_rnn_layers=n_rnn_layers
     )
     x = _random(4, length, past_dim)
@@ -37,7 +39,7 @@ def test_the_tutorial_is_reproduced_exactly(
     torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-6)
     # learning as the tutorial does, too: same gradients, in the oldest layer's weights as well
     ours = torch.autograd.grad(network(x).square().sum(), network.layers[0].weight_hh_l0)[0]
-    tutorial = Tutorial(network)
+    tutorial: Any = Tutorial(network)
     theirs = torch.autograd.grad(tutorial(x).square().sum(), tutorial.lstm.weight_hh_l0)[0]
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
@@ -152,7 +154,7 @@ def test_the_mask_is_cut_into_patches_with_its_values() -> None:
 
 
 def test_future_features_of_a_step_reach_that_step_alone() -> None:
-    network = LSTMSeqNetwork(1, 4, 3, future_dim=2, hidden_dim=5)
+    network: Any = LSTMSeqNetwork(1, 4, 3, future_dim=2, hidden_dim=5)
     past, future = _random(2, 6, 1), _random(2, 4, 2, seed=1).requires_grad_()
     forecast = network(past, future)
     for step in range(4):

@@ -30,7 +30,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record who predicts: `direct` or `lightning`."""
     seen: list[str] = []
 
-    def spy(owner: type, name: str) -> None:
+    def spy(owner: Any, name: str) -> None:
         original = owner.predict
 
         def predict(self: Any, *args: Any, **kwargs: Any) -> Any:

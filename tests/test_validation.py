@@ -17,11 +17,15 @@ NAN, INF = float("nan"), float("inf")
 
 
 def series(
-    length: int = 10, width: int = 2, name: str = "y", start: str | int = "2001-01-01", **holes: Any
+    length: int = 10,
+    width: int = 2,
+    name: str = "y",
+    start: str | int = "2001-01-01",
+    at: dict[tuple[int, int], float] | None = None,
 ) -> TimeSeries:
     """Zeros at monthly time stamps, or integers; `at={(step, column): value}` makes holes."""
     values = np.zeros((length, width))
-    for place, value in holes.get("at", {}).items():
+    for place, value in (at or {}).items():
         values[place] = value
     index: pd.Index
     if isinstance(start, int):
@@ -174,9 +178,11 @@ def test_every_sample_of_a_step_is_looked_at(sample: int) -> None:
 
 
 def test_looking_draws_no_random_numbers() -> None:
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state: Any = np.random.get_state()  # noqa: NPY002
+    before = state[1].copy()
     check([series()], past=[series()], future=[series()])
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    after: Any = np.random.get_state()  # noqa: NPY002
+    np.testing.assert_array_equal(after[1], before)
 
 
 def test_missing_sample_weights() -> None:
@@ -234,7 +240,7 @@ def test_windows_at_the_start_may_be_shorter() -> None:
 def test_windows_like_a_loop(known: list[bool], length: int, first: int) -> None:
     target = TimeSeries.from_values(np.where(known, 1.0, NAN))
     ends = np.arange(first, len(known) + 1)
-    empty = [end for end in ends if not any(known[max(end - length, 0) : end])]
+    empty = [end for end in ends if not any(known[max(int(end) - length, 0) : int(end)])]
     if empty:
         with pytest.raises(ValueError, match=f"ends at {empty[0] - 1}\\."):
             validation.check_windows([target], length, [ends])
