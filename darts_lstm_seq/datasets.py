@@ -166,25 +166,25 @@ class _WholeBatches(TorchDataset):
     @property
     def has_missing(self) -> bool:
         """Whether a target or past covariates miss a value (NaN), in windows or outside them."""
-        return any(
-            bool(np.isnan(values).any()) for values in self._points("series", "past_covariates")
+        names = ("series", "past_covariates")
+        values: Iterator[np.ndarray] = (
+            buffer.points for name, buffer in self._buffers.items() if name in names
         )
+        if not self._buffers:
+            groups = (getattr(self, name) or () for name in names)
+            values = (one.all_values(copy=False) for group in groups for one in group)
+        return any(bool(np.isnan(one).any()) for one in values)
 
     @property
     def is_finite(self) -> bool:
-        """Whether no series, static covariates included, holds a NaN or an infinite value."""
-        static = [] if self._static is None else [self._static]
-        return all(
-            bool(np.isfinite(values).all()) for values in (*self._points(*_FEATURES), *static)
-        )
+        """Whether all series, static covariates included, are known to be free of NaN and infinity.
 
-    def _points(self, *names: str) -> Iterator[np.ndarray]:
-        for name in names:
-            if self._buffers:
-                if name in self._buffers:
-                    yield self._buffers[name].points
-            else:
-                yield from (one.all_values(copy=False) for one in getattr(self, name, None) or ())
+        `False` too where series stay with Darts: look at each of them.
+        """
+        values = [buffer.points for buffer in self._buffers.values()]
+        if self._static is not None:
+            values.append(self._static)
+        return bool(values) and all(bool(np.isfinite(one).all()) for one in values)
 
     def __getstate__(self) -> dict[str, Any]:
         # buffers repeat the series, and are made anew

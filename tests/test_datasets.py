@@ -277,7 +277,10 @@ REFUSED: dict[str, tuple[Case, str, Callable[[TimeSeries], TimeSeries]]] = {
     "other frequency": (
         COVERED,
         "past_covariates",
-        lambda one: TimeSeries(_dates(0, 16, "D"), one.values()),
+        # whose days begin where the target does
+        lambda one: TimeSeries(
+            pd.date_range(one.time_index[2], periods=len(one), freq="D"), one.values()
+        ),
     ),
     "between the steps": (
         COVERED,
@@ -503,7 +506,7 @@ def test_bad_values_are_found_without_a_look_at_batches(
         ]
     dataset = BatchTrainingDataset(**kwargs)
     assert dataset.has_missing is has_missing
-    assert dataset.is_finite is (name is None)
+    assert dataset.is_finite is (name is None and not stochastic)
 
 
 def test_static_covariates_count_as_values() -> None:
