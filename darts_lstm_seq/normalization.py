@@ -40,6 +40,11 @@ _POSITIVE = (
 )
 
 
+def _at_least_single(x: Tensor) -> Tensor:
+    # half precision overflows in sums and squares
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _softplus_inverse(y: Tensor) -> Tensor:
     # softplus(x) == x to float precision for large x; `clamp` keeps the logarithm finite
     y = y.clamp(min=torch.finfo(y.dtype).tiny)
@@ -102,6 +107,7 @@ class InstanceNorm(RINorm):
         find_level
             Whether to look for one level that the whole training data kept.
         """
+        past, future = _at_least_single(past), _at_least_single(future)
         self.step.copy_((future - past[:, -1:]).square().nanmean((0, 1)).sqrt().nan_to_num())
         if not find_level:
             return
@@ -119,8 +125,7 @@ class InstanceNorm(RINorm):
         """Remember location and scale of the windows `x (B, L, C)` and return them normalised."""
         if not self.scales:
             return x
-        # half precision overflows in squares: the statistics are at least single
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = _at_least_single(x)
         mean = x.nanmean(dim=1, keepdim=True)  # (B, 1, C)
         limits = torch.finfo(x.dtype)
         if self.shifts:
@@ -212,6 +217,7 @@ class Standardizer(nn.Module):
 
     def fit(self, x: Tensor) -> None:
         """Learn from `x (N, dim)`; NaN is left out, constants keep their size."""
+        x = _at_least_single(x)
         self.mean.copy_(x.nanmean(dim=0).nan_to_num())
         stdev = (x - self.mean).square().nanmean(dim=0).nan_to_num().sqrt()
         constant = stdev <= 8 * torch.finfo(self.mean.dtype).eps * self.mean.abs()

@@ -235,6 +235,21 @@ def test_half_precision_neither_overflows_nor_stays_half() -> None:
     torch.testing.assert_close(norm.inverse(seen[..., None])[..., 0], x.float())
 
 
+def test_what_is_learnt_from_half_precision_does_not_overflow() -> None:
+    past = (3000 + 1000 * _random(60, 1, 1)).half()
+    future = (3000 + 1000 * _random(60, 2, 1, seed=1)).half()
+    half, single = InstanceNorm(1), InstanceNorm(1)
+    half.fit(past, future, find_level=True)
+    single.fit(past.float(), future.float(), find_level=True)
+    assert half.step.item() == pytest.approx(1400, rel=0.2)
+    for name, value in half.state_dict().items():
+        torch.testing.assert_close(value, single.state_dict()[name])
+    scaler = Standardizer(1)
+    scaler.fit(past[:, 0])
+    assert scaler.mean.item() == pytest.approx(3000, rel=0.1)
+    assert scaler.stdev.item() == pytest.approx(1000, rel=0.2)
+
+
 def test_rounding_of_a_constant_is_no_signal() -> None:
     x = torch.full((1, 7, 1), 0.1) * torch.ones(1, 7, 1)
     x[0, 3] = torch.nextafter(x[0, 3], torch.ones(1))
