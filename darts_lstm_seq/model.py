@@ -186,10 +186,21 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
     @override
     @_documented_as(MixedCovariatesTorchModel.fit)
-    def fit(self, *args: Any, **kwargs: Any) -> Self:
+    def fit(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Self:
+        validation.check_given(series)
         # a fit that fails, or is interrupted, must not cost the user the model that was there
         with persistence.unharmed(self):
-            return super().fit(*args, **kwargs)
+            return super().fit(series, *args, **kwargs)
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.predict)
+    def predict(
+        self, n: int, series: TimeSeriesLike | None = None, *args: Any, **kwargs: Any
+    ) -> TimeSeriesLike:
+        validation.check_parameters({"n": n}, at_least={"n": 1}, below_one=())
+        if series is not None:
+            validation.check_given(series)
+        return super().predict(n, series, *args, **kwargs)
 
     @override
     @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)

@@ -44,6 +44,23 @@ def check_parameters(
             raise_log(ValueError(f"`{name}` must be a number in [0, 1), received {value!r}."))
 
 
+def check_given(series: object) -> None:
+    """Refuse an empty sequence in the place of a series or of several.
+
+    Raises
+    ------
+    ValueError
+        Naming what was received.
+    """
+    if series is None or (isinstance(series, Sequence) and not len(series)):
+        raise_log(
+            ValueError(
+                f"`series` must be a `TimeSeries` or a sequence of at least one, received "
+                f"{series!r}."
+            )
+        )
+
+
 def check_values(
     series: Series,
     past_covariates: Series | None,
