@@ -1,0 +1,363 @@
+"""Whatever goes in: a finite forecast in the right place, or an error that says what to do.
+
+Missing and infinite values have `test_missing.py`, broken and hostile files `test_files.py`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from darts import TimeSeries, concatenate
+from darts.metrics import mae
+from darts.utils.likelihood_models.torch import (
+    GaussianLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    QuantileRegression,
+)
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from contract.makers import following, seasonal
+from darts_lstm_seq import LSTMSeqModel
+
+# --- the rows of the design's table --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, 5, 9])
+def test_too_short_to_train_on(length: int, tiny: dict[str, Any]) -> None:
+    short = seasonal(20)[:length]
+    with pytest.raises(ValueError, match=rf"too short(?s:.)*10(?s:.)*{length}\b"):
+        LSTMSeqModel(6, 4, **tiny).fit(short)
+    with pytest.raises(ValueError, match=rf"index 1.*too short(?s:.)*10(?s:.)*{length}\b"):
+        LSTMSeqModel(6, 4, **tiny).fit([seasonal(20), short])
+
+
+def test_too_short_to_predict_from(tiny: dict[str, Any]) -> None:
+    model = LSTMSeqModel(6, 4, **tiny).fit(seasonal(20))
+    with pytest.raises(ValueError, match=r"(?s)series.*index.* 1\b.*length"):
+        model.predict(4, [seasonal(20), seasonal(5)])
+
+
+def test_shortest_possible(tiny: dict[str, Any]) -> None:
+    model = LSTMSeqModel(6, 4, **tiny).fit(seasonal(10))
+    assert np.isfinite(model.predict(4, seasonal(6)).values()).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -3.5, 1e-12, 1e12])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_constant_is_forecast_as_the_constant(
+    level: float, dtype: str, tiny: dict[str, Any]
+) -> None:
+    constant = seasonal(40, level=level, scale=0, dtype=dtype)
+    # to rounding, and to nothing beside one
+    tolerance = {"rtol": 1e-6 if dtype == "float32" else 1e-14, "atol": 1e-30}
+    for training in (constant, seasonal(60, dtype=dtype)):
+        model = LSTMSeqModel(6, 4, **tiny).fit(training)
+        np.testing.assert_allclose(model.predict(7, constant).values(), level, **tolerance)
+    # one constant component among others, and one constant window in a series that moves
+    series = concatenate([seasonal(40, dtype=dtype, name="z"), constant], axis=1)
+    forecast = LSTMSeqModel(6, 4, **tiny).fit(series).predict(7)
+    assert np.isfinite(forecast.values()).all()
+    np.testing.assert_allclose(forecast["y0"].values(), level, **tolerance)
+    still = concatenate([seasonal(40, dtype=dtype), constant.shift(40)], ignore_time_axis=True)
+    assert np.isfinite(LSTMSeqModel(6, 4, **tiny).fit(still).predict(7).values()).all()
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        GaussianLikelihood(),
+        QuantileRegression([0.1, 0.5, 0.9]),
+        PoissonLikelihood(),
+        NegativeBinomialLikelihood(),
+    ],
+    ids=["gaussian", "quantile", "poisson", "negative binomial"],
+)
+def test_constants_and_zeros_with_a_likelihood(likelihood: Any, tiny: dict[str, Any]) -> None:
+    for level in (0.0, 7.0):
+        constant = seasonal(40, level=level, scale=0)
+        model = LSTMSeqModel(6, 4, likelihood=likelihood, **tiny).fit(constant)
+        samples = model.predict(7, num_samples=50).all_values()
+        assert np.isfinite(samples).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float16", "bool"])
+def test_other_dtypes_work(dtype: str, tiny: dict[str, Any]) -> None:
+    values = (50 + 20 * seasonal(60, noise=0).values()).astype(dtype)
+    series = TimeSeries.from_values(values)
+    forecast = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 10}).fit(series).predict(6)
+    assert np.isfinite(forecast.values()).all()
+    assert np.abs(forecast.values() - values.mean()).max() < 60
+    if np.issubdtype(series.dtype, np.floating):
+        assert forecast.dtype == series.dtype
+
+
+@pytest.mark.parametrize("magnitude", [1e-12, 1e-6, 1.0, 1e6, 1e12])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_magnitude(magnitude: float, dtype: str, tiny: dict[str, Any]) -> None:
+    base = seasonal(96, dtype=dtype, level=2)
+    forecasts = [
+        LSTMSeqModel(12, 4, **tiny | {"n_epochs": 10}).fit(one).predict(6).values() / scale
+        for one, scale in [(base, 1.0), (base * magnitude, magnitude)]
+    ]
+    # accurate to single precision relative to the spread, which is about 1
+    np.testing.assert_allclose(forecasts[1], forecasts[0], atol=2e-3)
+
+
+def test_a_small_movement_on_a_high_level(tiny: dict[str, Any]) -> None:
+    """Where single precision would see a constant, the data's own double precision counts."""
+    base = seasonal(96, dtype="float64")
+    kwargs = tiny | {"n_epochs": 10}
+    moving = LSTMSeqModel(12, 4, use_reversible_instance_norm=True, **kwargs).fit(base + 1e9)
+    reference = LSTMSeqModel(12, 4, use_reversible_instance_norm=True, **kwargs).fit(base)
+    np.testing.assert_allclose(
+        moving.predict(6).values() - 1e9, reference.predict(6).values(), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"n_rnn_layers": 0}, "n_rnn_layers"),
+        ({"hidden_dim": 0}, "hidden_dim"),
+        ({"hidden_dim": 8.5}, "hidden_dim"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"patch_length": 13}, "patch_length"),
+        ({"patch_length": 0}, "patch_length"),
+        ({"input_chunk_length": 0}, "input_chunk_length"),
+        ({"input_chunk_length": (13, 12)}, "input_chunk_length"),
+        ({"input_chunk_length": "12"}, "input_chunk_length"),
+        ({"output_chunk_length": 0}, "output_chunk_length"),
+        ({"output_chunk_shift": -1}, "output_chunk_shift"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"n_epochs": -1}, "n_epochs"),
+        ({"use_reversible_instance_norm": "yes"}, "use_reversible_instance_norm"),
+        ({"hidden_size": 8}, "hidden_size"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_wrong_parameters_are_refused_at_construction(
+    wrong: dict[str, Any], named: str, tiny: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        LSTMSeqModel(**{"input_chunk_length": 12, "output_chunk_length": 4, **tiny, **wrong})
+
+
+def test_an_interrupted_or_failed_fit_leaves_the_model_as_it_was(tiny: dict[str, Any]) -> None:
+    series = seasonal(60)
+    model = LSTMSeqModel(12, 4, **tiny).fit(series)
+    before = model.predict(4).values()
+    infinite = series.with_values(np.full((60, 1), np.inf, dtype="float32"))
+    with pytest.raises(ValueError, match="infinite"):
+        model.fit(infinite)
+    with pytest.raises(ValueError, match=r"(?i)width|component|dimension"):
+        model.fit(seasonal(60, width=2))
+    np.testing.assert_array_equal(model.predict(4).values(), before)
+
+
+# --- inputs that do not fit each other -----------------------------------------------------------
+
+
+def in_the_past(tiny: dict[str, Any]) -> LSTMSeqModel:
+    return LSTMSeqModel(6, 4, **tiny).fit(seasonal(40), past_covariates=seasonal(40, name="p"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda kw: LSTMSeqModel(6, 4, **kw).predict(4), "fit"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(-3), "`n` .* -3"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(2.5), "`n` .* 2.5"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(4, []), r"`series` .*\[\]"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit([]), r"`series` .*\[\]"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(None), "`series` .*None"),
+        (
+            lambda kw: LSTMSeqModel(6, 4, add_encoders={"cyclical": {}}, **kw).fit(seasonal(40)),
+            "cyclical",
+        ),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40).values()), "TimeSeries"),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit([seasonal(40), seasonal(40, width=2)]),
+            "component|dimension|width",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(4, seasonal(40, width=2)),
+            "component|dimension|width",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(
+                seasonal(40), past_covariates=[seasonal(40), seasonal(40)]
+            ),
+            "past_covariates",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40), past_covariates=seasonal(20)),
+            "past_covariates",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(
+                seasonal(40), future_covariates=seasonal(40, "D")
+            ),
+            "future_covariates|freq",
+        ),
+        (lambda kw: in_the_past(kw).predict(5), "past_covariates"),
+        (
+            lambda kw: in_the_past(kw).predict(4, future_covariates=seasonal(60)),
+            "future_covariates|covariates",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40), val_series=seasonal(40, width=2)),
+            "val|component|dimension|width",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40), sample_weight="quadratic"),
+            "quadratic",
+        ),
+        (
+            lambda kw: LSTMSeqModel(6, 4, **kw).historical_forecasts(
+                seasonal(40), retrain=False, forecast_horizon=4
+            ),
+            "fit",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit(
+    call: Callable[[dict[str, Any]], Any], message: str, tiny: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(tiny)
+
+
+def test_samples_in_the_target(tiny: dict[str, Any]) -> None:
+    """Darts' own torch models take the first sample of a probabilistic series; so do we."""
+    one = seasonal(40)
+    many = TimeSeries(times=one.time_index, values=np.repeat(one.all_values(), 5, axis=2))
+    assert np.isfinite(LSTMSeqModel(6, 4, **tiny).fit(many).predict(4).values()).all()
+
+
+# --- anything ------------------------------------------------------------------------------------
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    length=st.integers(1, 40),
+    input_length=st.integers(1, 12),
+    minimum=st.none() | st.integers(1, 12),
+    output_length=st.integers(1, 6),
+    shift=st.sampled_from([0, 0, 2]),
+    patch=st.integers(1, 4),
+    width=st.integers(1, 3),
+    freq=st.sampled_from(["D", "W", "MS", "QE", "B", "h", "YE", 1, 3]),
+    dtype=st.sampled_from(["float16", "float32", "float64", "int64", "int16"]),
+    norm=st.sampled_from([None, True, False]),
+    shared=st.booleans(),
+    missing=st.sampled_from([0.0, 0.0, 0.1]),
+    level=st.sampled_from([0.0, 100.0]),
+    n=st.integers(1, 9),
+)
+@example(  # the smallest of everything
+    length=2, input_length=1, minimum=None, output_length=1, shift=0, patch=1, width=1, freq=1,
+    dtype="float32", norm=None, shared=False, missing=0.0, level=0.0, n=1,
+)  # fmt: skip
+@example(  # a leap year, months of unequal length
+    length=40, input_length=12, minimum=2, output_length=3, shift=0, patch=4, width=3, freq="ME",
+    dtype="float64", norm=None, shared=True, missing=0.1, level=100.0, n=9,
+)  # fmt: skip
+def test_a_forecast_or_an_error_that_helps(
+    length: int,
+    input_length: int,
+    minimum: int | None,
+    output_length: int,
+    shift: int,
+    patch: int,
+    width: int,
+    freq: str | int,
+    dtype: str,
+    norm: bool | None,
+    shared: bool,
+    missing: float,
+    level: float,
+    n: int,
+    tiny: dict[str, Any],
+) -> None:
+    series = seasonal(length, freq, width, level=level, scale=10, dtype=dtype)
+    if missing and np.issubdtype(series.dtype, np.floating):
+        values = series.values().copy()
+        values[np.random.default_rng(0).random(values.shape) < missing] = np.nan
+        series = series.with_values(values)
+    try:
+        model = LSTMSeqModel(
+            input_length if minimum is None else (minimum, input_length),
+            output_length,
+            output_chunk_shift=shift,
+            patch_length=patch,
+            shared_weights=shared,
+            use_reversible_instance_norm=norm,
+            **tiny,
+        )
+        forecast = model.fit(series).predict(n)
+    except ValueError as refusal:
+        refused_for_a_reason(str(refusal), series, locals())
+        return
+    assert forecast.time_index.equals(following(series, n, gap=shift))
+    assert list(forecast.components) == list(series.components)
+    assert np.isfinite(forecast.values()).all()
+    if np.issubdtype(series.dtype, np.floating):
+        assert forecast.dtype == series.dtype
+
+
+def refused_for_a_reason(message: str, series: TimeSeries, case: dict[str, Any]) -> None:
+    """Accept an error only if what it says is true of the case."""
+    needed = (case["minimum"] or case["input_length"]) + case["output_length"] + case["shift"]
+    reasons = {
+        "too short": case["length"] < needed,
+        "`patch_length` must not exceed": case["patch"] > case["input_length"],
+        "input_chunk_length": (case["minimum"] or 0) > case["input_length"],
+        "output_chunk_shift": case["shift"] > 0 and case["n"] > case["output_length"],
+        "has no value of component": bool(np.isnan(series.values()).any()),
+        "astype": case["dtype"] not in ("float32", "float64"),
+    }
+    assert any(said in message and true for said, true in reasons.items()), message
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    exponent=st.integers(-12, 12),
+    ratio=st.sampled_from([0.0, 1.0, 1e3]),
+    sign=st.sampled_from([-1, 1]),
+    dtype=st.sampled_from(["float32", "float64"]),
+    spikes=st.integers(0, 3),
+)
+def test_any_level_any_spread_any_spikes(
+    exponent: int, ratio: float, sign: int, dtype: str, spikes: int, tiny: dict[str, Any]
+) -> None:
+    scale = 10.0**exponent
+    base = seasonal(48, dtype=dtype, level=sign * ratio)
+    values = base.values().copy()
+    values[10 : 10 + spikes] *= 1e4
+    series = base.with_values((values * scale).astype(dtype))
+    model = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 3}).fit(series)
+    forecast = model.predict(8)
+    assert forecast.dtype == dtype
+    assert np.isfinite(forecast.values()).all()
+    assert mae(series[-8:], forecast.shift(-8)) < 100 * scale * (1 + ratio)
+
+
+def test_time_zones_and_leap_years(tiny: dict[str, Any]) -> None:
+    """Darts drops time zones at the door; what is left has to be forecast without a gap."""
+    index = pd.date_range("2020-02-20", periods=40, freq="D")
+    series = TimeSeries(times=index, values=seasonal(40).values(), components=["y"])
+    forecast = LSTMSeqModel(6, 4, **tiny).fit(series[:8].append(series[8:12])).predict(6)
+    assert forecast.time_index.equals(pd.date_range("2020-03-03", periods=6, freq="D"))
