@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import version
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from darts import TimeSeries
+from darts.dataprocessing.transformers import MissingValuesFiller
 from darts.metrics import mase, rmse, smape
 from darts.models import (
     ARIMA,
@@ -27,7 +30,6 @@ from darts.models import (
 )
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.utils import SeasonalityMode
-from statsmodels.tsa.tsatools import freq_to_period
 from tqdm.auto import tqdm
 
 from darts_lstm_seq import __version__
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
 
 # a state space model of a longer season needs minutes for a fit
 _LONGEST_ARIMA_SEASON = 24
+# forecasts drawn from a likelihood, whose median is scored
+_SAMPLES = 500
 
+# networks as small as ours are no faster on a GPU when there is one series to learn
 QUIET_TRAINER = {
     "accelerator": "cpu",
     "enable_progress_bar": False,
@@ -57,8 +62,9 @@ class Comparison:
     scores
         A row per model, the best MASE first: `model`, `folds`, `horizon`, `seasonality` (time
         steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each the mean over folds
-        and components, `fit_seconds` and `predict_seconds` (wall clock, all folds), `error` (why a
-        model has no scores), and the versions of the packages at work.
+        and components, `fit_seconds` and `predict_seconds` (wall clock, all folds; what is not
+        spent in ``predict`` counts as fit), `error` (why a model has no scores), and the versions
+        of the packages at work.
     forecasts
         A row per model, fold, time and component: `forecast` and the `actual` value.
     series
@@ -94,12 +100,15 @@ def compare(
         Number of time steps to forecast in each fold.
     models
         Names out of `MODELS`, or Darts models by the names they shall have; all of `MODELS` by
-        default. Models of single components are fitted component by component.
+        default. Models of single components are fitted component by component; of models with a
+        likelihood the median is scored.
     folds
         Number of folds. Fold k trains on all that precedes the last ``folds - k`` horizons.
     seasonality
-        Number of time steps of a season; by default what the frequency of the index suggests (12
-        for months, 4 for quarters, 52 for weeks, 7 for days, 24 for hours).
+        Number of time steps of a season. By default a year of steps longer than days (12 months, 4
+        quarters, 52 weeks), a week of days (7, or 5 business days), or a day of shorter steps (24
+        hours); 1, which is none, for an index of integers, for steps that do not divide their
+        cycle, and where the first fold trains on less than two seasons.
     show_progress
         Whether to show a progress bar over the models.
 
@@ -113,6 +122,15 @@ def compare(
     ValueError
         If a parameter is out of its range, a name is unknown, or the series is too short.
 
+    Notes
+    -----
+    Missing values (NaN) are not scored. `LSTMSeqModel` learns around them; for other models those
+    of the training part are interpolated.
+
+    The models of `MODELS` get the seasonality; the LSTM's window takes three seasons and at least
+    two horizons, as far as the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
+    (1, 1, 1) if there is no season or one of more than 24 steps.
+
     Examples
     --------
     >>> from darts_lstm_seq import compare
@@ -123,17 +141,21 @@ def compare(
     >>> sorted(result.scores["model"])
     ['NaiveDrift', 'NaiveSeasonal']
     """
-    for name, value in (("horizon", horizon), ("folds", folds), ("seasonality", seasonality or 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an integer >= 1, received {value!r}.")
+    if not isinstance(series, TimeSeries):
+        raise ValueError(
+            f"`series` must be a Darts `TimeSeries`, received {type(series).__name__}. "
+            f"`TimeSeries.from_dataframe` and its kin make one."
+        )
+    horizon, folds = _positive("horizon", horizon), _positive("folds", folds)
     train_length = len(series) - folds * horizon
-    if train_length < max(2 * horizon, 4):
+    needed = folds * horizon + max(2 * horizon, 4)
+    if len(series) < needed:
         raise ValueError(
             f"`series` has {len(series)} time steps, too few for {folds} folds of horizon "
-            f"{horizon}: the first one would train on {train_length} of the "
-            f"{max(2 * horizon, 4)} it needs. Lower `horizon` or `folds`."
+            f"{horizon}, which need {needed}. Lower `horizon` or `folds`."
         )
-    season = seasonality or _season_of(series)
+    given = seasonality is not None
+    season = _positive("seasonality", seasonality) if given else _season_of(series)
     if 2 * season > train_length:
         season = 1  # less than two seasons teach nothing about them
     chosen = _choose(models, season, horizon, train_length)
@@ -211,21 +233,30 @@ def _choose(
     return {name: MODELS[name](*sizes) for name in names}
 
 
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"`{name}` must be an integer >= 1, received {value!r}.")
+    return int(value)
+
+
 def _season_of(series: TimeSeries) -> int:
     if not series.has_datetime_index:
         return 1
-    try:
-        return int(freq_to_period(series.freq_str))
-    except ValueError:  # statsmodels knows no season for this frequency
-        return 1
+    days = series.duration / (len(series) - 1) / pd.Timedelta(days=1)
+    steps = (365.25 if days > 5 else 7 if days >= 1 else 1) / days
+    # a year has 52.2 weeks, but a week has no whole number of two days
+    return max(1, round(steps)) if abs(steps - round(steps)) < 0.3 else 1
 
 
 def _backtest(
     model: ForecastingModel, series: TimeSeries, horizon: int, folds: int, season: int
 ) -> tuple[dict[str, float], pd.DataFrame]:
+    bridge = np.isnan(series.values(copy=False)).any() and not isinstance(model, LSTMSeqModel)
+    samples = _SAMPLES if model.supports_likelihood_parameter_prediction else 1
     if series.n_components > 1 and not model.supports_multivariate:
         model = MultivariateModel(model)
-    with _stopwatch(type(model)) as seconds, _silence():
+    with _silence(), _timed_predict(type(model)) as predict_seconds:
+        start = time.perf_counter()
         forecasts = model.historical_forecasts(
             series,
             start=len(series) - folds * horizon,
@@ -235,13 +266,18 @@ def _backtest(
             retrain=True,
             last_points_only=False,
             show_warnings=False,
+            num_samples=samples,
+            data_transformers={"series": MissingValuesFiller()} if bridge else None,
         )
+        seconds = time.perf_counter() - start
+        forecasts = [_median(forecast) for forecast in forecasts]
         scores = model.backtest(
             series,
             historical_forecasts=forecasts,
             last_points_only=False,
             metric=[mase, smape, rmse],
             metric_kwargs=[{"m": season}, {}, {}],
+            reduction=np.nanmean,  # a fold may hold nothing but missing values
         )
     frames = [
         forecast.to_dataframe(time_as_index=False)
@@ -253,42 +289,43 @@ def _backtest(
         )
         for fold, forecast in enumerate(forecasts, start=1)
     ]
-    named = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, scores), strict=True))
-    return named | seconds, pd.concat(frames)
+    row = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, scores), strict=True))
+    row["predict_seconds"] = sum(predict_seconds)
+    # folds need not be fitted one by one, so there is no `fit` to watch
+    row["fit_seconds"] = seconds - row["predict_seconds"]
+    return row, pd.concat(frames)
+
+
+def _median(forecast: TimeSeries) -> TimeSeries:
+    return forecast.with_values(np.median(forecast.all_values(), axis=2, keepdims=True))
 
 
 @contextmanager
-def _stopwatch(cls: type) -> Iterator[dict[str, float]]:
-    """Add up the seconds that `fit` and `predict` of a class take while the context lasts.
+def _timed_predict(cls: type) -> Iterator[list[float]]:
+    """Collect the seconds of each call of a class' `predict` while the context lasts.
 
     A backtest makes its models itself, so only their class can be watched.
     """
-    seconds = {"fit_seconds": 0.0, "predict_seconds": 0.0}
-    own = {name: cls.__dict__.get(name) for name in ("fit", "predict")}
+    seconds: list[float] = []
+    inherited = "predict" not in vars(cls)
+    original = cls.predict  # type: ignore[attr-defined]
 
-    def timed(name: str) -> Callable:
-        original = getattr(cls, name)
+    @wraps(original)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            seconds.append(time.perf_counter() - start)
 
-        @wraps(original)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return original(*args, **kwargs)
-            finally:
-                seconds[f"{name}_seconds"] += time.perf_counter() - start
-
-        return run
-
-    for name in own:
-        setattr(cls, name, timed(name))
+    cls.predict = timed  # type: ignore[attr-defined]
     try:
         yield seconds
     finally:
-        for name, method in own.items():
-            if method is None:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, method)
+        if inherited:
+            del cls.predict  # type: ignore[attr-defined]
+        else:
+            cls.predict = original  # type: ignore[attr-defined]
 
 
 @contextmanager

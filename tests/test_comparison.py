@@ -1,11 +1,14 @@
+"""Comparisons against a loop over folds; what happens to gaps, seasons, failures and bad input."""
+
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from darts import concatenate
+from darts import TimeSeries, concatenate
 from darts.metrics import mase, rmse, smape
 from darts.models import ExponentialSmoothing, LinearRegressionModel, NaiveSeasonal
+from darts.utils.missing_values import fill_missing_values
 
 from darts_lstm_seq import LSTMSeqModel, compare
 from darts_lstm_seq.comparison import MODELS, Comparison
@@ -111,6 +114,61 @@ def test_classes_are_left_as_they_were(seasonal: Any) -> None:
     assert {name: LinearRegressionModel.__dict__.get(name) for name in before} == before
 
 
+@pytest.fixture(scope="module")
+def gappy(seasonal: Any) -> TimeSeries:
+    """Twenty values are missing: five before a fold border, and a whole fold at the end."""
+    values = seasonal.values().copy()
+    values[[20, *range(60, 68), *range(109, 114), *range(114, 120)]] = np.nan
+    return seasonal.with_values(values)
+
+
+def test_gaps_are_bridged_in_the_training_part_alone(seasonal: Any, gappy: TimeSeries) -> None:
+    models = {"linear": LinearRegressionModel(lags=24)}
+    result = compare(gappy, 6, models, folds=2, show_progress=False)
+    forecasts = [
+        LinearRegressionModel(lags=24).fit(fill_missing_values(gappy[:end])).predict(6)
+        for end in (108, 114)
+    ]
+    np.testing.assert_allclose(
+        result.forecasts["forecast"], np.concatenate([one.values()[:, 0] for one in forecasts])
+    )
+    # what is missing is not scored: of the first fold one value remains, of the second none
+    error = abs(forecasts[0].values()[0, 0] - seasonal.values()[108, 0])
+    assert result.scores["RMSE"].tolist() == pytest.approx([error])
+
+
+def test_the_lstm_sees_gaps_as_they_are(gappy: TimeSeries, tiny: dict) -> None:
+    result = compare(gappy, 6, {"lstm": LSTMSeqModel(24, 6, **tiny)}, folds=2, show_progress=False)
+    expected = LSTMSeqModel(24, 6, **tiny).fit(gappy[:108]).predict(6)
+    first = result.forecasts.query("fold == 1")["forecast"]
+    np.testing.assert_allclose(first, expected.values()[:, 0], rtol=1e-6)
+
+
+def test_a_likelihood_is_scored_by_its_median(seasonal: Any) -> None:
+    def make() -> LinearRegressionModel:
+        return LinearRegressionModel(24, likelihood="quantile", quantiles=[0.1, 0.5, 0.9])
+
+    result = compare(seasonal, 6, {"quantiles": make()}, folds=1, show_progress=False)
+    samples = make().fit(seasonal[:114]).predict(6, num_samples=500)
+    middle = np.median(samples.all_values(), axis=2).ravel()
+    np.testing.assert_allclose(result.forecasts["forecast"], middle, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("freq", "season"),
+    [
+        *[("YS", 1), ("QE-DEC", 4), ("MS", 12), ("ME", 12), ("2MS", 6), ("BMS", 12)],
+        *[("W-SAT", 52), ("2W", 26), ("3W", 1), ("D", 7), ("B", 5), ("2D", 1), ("10D", 1)],
+        *[("h", 24), ("6h", 4), ("7h", 1), ("15min", 96)],
+    ],
+)
+def test_seasonality_follows_from_the_frequency(freq: str, season: int) -> None:
+    times = pd.date_range("2001-03-01", periods=240, freq=freq)
+    series = TimeSeries.from_times_and_values(times, np.arange(240.0))
+    scores = compare(series, 2, ["NaiveDrift"], folds=1, show_progress=False).scores
+    assert scores["seasonality"].tolist() == [season]
+
+
 def test_short_series_lose_their_season(seasonal: Any) -> None:
     result = compare(seasonal[:26], 2, ["NaiveDrift"], folds=2, show_progress=False)
     assert result.scores["seasonality"].tolist() == [1]
@@ -130,7 +188,7 @@ def test_integer_index_has_no_season_of_its_own(seasonal: Any) -> None:
         ({"horizon": 2.5}, "`horizon`"),
         ({"horizon": 6, "folds": 0}, "`folds` must be"),
         ({"horizon": 6, "seasonality": -1}, "`seasonality` must be"),
-        ({"horizon": 60}, "has 120 time steps, too few for 3 folds of horizon 60"),
+        ({"horizon": 60}, "has 120 time steps, too few for 3 folds of horizon 60, .* need 300"),
         ({"horizon": 6, "models": ["Prophet"]}, "`models` must be names out of .*'Prophet'"),
         ({"horizon": 6, "models": []}, "`models` must be names"),
     ],
@@ -138,3 +196,14 @@ def test_integer_index_has_no_season_of_its_own(seasonal: Any) -> None:
 def test_refuses(seasonal: Any, kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(seasonal, show_progress=False, **kwargs)
+
+
+def test_refuses_what_is_no_series(seasonal: Any) -> None:
+    with pytest.raises(ValueError, match="`series` must be a Darts `TimeSeries`, received DataF"):
+        compare(seasonal.to_dataframe(), 6)
+
+
+def test_takes_numbers_of_numpy(seasonal: Any) -> None:
+    horizon: Any = np.int64(6)
+    scores = compare(seasonal, horizon, ["NaiveDrift"], folds=1, show_progress=False).scores
+    assert scores["error"].isna().all()
