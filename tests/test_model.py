@@ -172,10 +172,27 @@ def test_encode_is_the_last_hidden_state(tiny: Tiny) -> None:
     state = model.encode(series)
     assert isinstance(state, np.ndarray)
     np.testing.assert_allclose(state, expected, atol=1e-6)
-    # covariates are needed, and one row per series comes out, whatever the batches
+    # one row per series, whatever the batches
     assert model.encode([series] * 70).shape == (70, 8)
     with pytest.raises(ValueError, match="must be fit before"):
         LSTMSeqModel(L, T, **tiny).encode(series)
+
+
+def test_encode_reads_covariates_as_predict_does(tiny: Tiny) -> None:
+    many, past, future = [wave(), wave(seed=1)], [wave(70, seed=2)] * 2, [wave(70, seed=3)] * 2
+    model = LSTMSeqModel(L, T, **tiny).fit(many, past_covariates=past, future_covariates=future)
+    states = model.encode(many, past, future)
+    assert states.shape == (2, 8)
+    for moved in (
+        model.encode(many, [changed(one, 59) for one in past], future),
+        model.encode(many, past, [changed(one, 59) for one in future]),
+    ):
+        assert np.abs(moved - states).max() > 1e-5
+    # the network reads no further than the end of the series
+    later = model.encode(many, past, [changed(one, 60) for one in future])
+    np.testing.assert_array_equal(later, states)
+    with pytest.raises(ValueError, match="past_covariates"):
+        model.encode(many, future_covariates=future)
 
 
 def test_encode_changes_nothing(fitted: LSTMSeqModel) -> None:
@@ -303,6 +320,64 @@ def test_single_precision_unless_told_otherwise(tiny: Tiny) -> None:
     trainer = tiny["pl_trainer_kwargs"] | {"precision": "64-true"}
     double = LSTMSeqModel(L, T, **tiny | {"pl_trainer_kwargs": trainer}).fit(wave())
     assert double.model.dtype == torch.float64
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+class _Watch(pl.Callback):
+    """Read the loss as users' callbacks do, at the end of each epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[float] = []
+        self.steps: list[float] = []
+
+    def on_train_epoch_end(self, trainer: Any, *args: Any) -> None:
+        self.epochs.append(trainer.callback_metrics["train_loss"].item())
+
+
+class _WatchSteps(_Watch):
+    """And after each step."""
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        self.steps.append(trainer.callback_metrics["train_loss"].item())
+
+
+def test_callbacks_see_the_loss_of_each_step_and_epoch(tiny: Tiny) -> None:
+    by_epoch, by_step = _Watch(), _WatchSteps()
+    params = tiny | {"n_epochs": 3, "batch_size": 16}  # 52 windows: four steps an epoch
+    one = LSTMSeqModel(L, T, **with_callback(params, by_epoch)).fit(wave())
+    two = LSTMSeqModel(L, T, **with_callback(params, by_step)).fit(wave())
+    assert len(set(by_step.steps)) == 12
+    assert by_step.epochs == by_epoch.epochs == by_step.steps[3::4]
+    # watching changes nothing
+    np.testing.assert_array_equal(one.predict(T).values(), two.predict(T).values())
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+def test_fused_optimisers_learn_the_same(
+    optimizer: type[torch.optim.Optimizer], tiny: Tiny
+) -> None:
+    params = tiny | {"optimizer_cls": optimizer, "n_epochs": 3}
+    fused: Any = LSTMSeqModel(L, T, optimizer_kwargs={"lr": 0.01}, **params).fit(wave())
+    plain: Any = LSTMSeqModel(L, T, optimizer_kwargs={"lr": 0.01, "fused": False}, **params).fit(
+        wave()
+    )
+    assert fused.trainer.optimizers[0].defaults["fused"]
+    assert not plain.trainer.optimizers[0].defaults["fused"]
+    np.testing.assert_allclose(fused.predict(T).values(), plain.predict(T).values(), atol=1e-5)
+
+
+def test_only_the_default_normalisation_learns_a_level(tiny: Tiny) -> None:
+    noise = wave().with_values(50 + np.random.default_rng(0).normal(size=(60, 1)))
+    reaches = {
+        norm: LSTMSeqModel(L, T, use_reversible_instance_norm=norm, **tiny)
+        .fit(noise)
+        .model.rin.level_reach.item()
+        for norm in (None, True)
+    }
+    assert reaches[None] > 0
+    assert reaches[True] == 0
 
 
 # --- a failed fit --------------------------------------------------------------------------------
