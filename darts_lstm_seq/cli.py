@@ -7,29 +7,42 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from darts_lstm_seq import __version__
 
 if TYPE_CHECKING:
     from darts import TimeSeries
 
+# `comparison.MODELS`, whose import takes seconds
+MODELS = ["LSTMSeqModel", "ARIMA", "ExponentialSmoothing", "Theta", "NaiveSeasonal", "NaiveDrift"]
 _SHOWN = ["model", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Leave out the usage, which hides the one line that matters."""
+        self.exit(2, f"darts-lstm-seq: {message} (see {self.prog} --help)\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code.
+    """Run the command.
 
     Parameters
     ----------
     arguments
         As typed in a shell; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1 if no model could be scored, 2 if the input is wrong.
     """
     parsed = _parser().parse_args(arguments)
     try:
         return _compare(parsed)
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except ValueError as error:
         message = " ".join(str(error).split())
     print(f"darts-lstm-seq: {message}", file=sys.stderr)
@@ -37,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("darts-lstm-seq", description=(__doc__ or "").split("\n")[0])
+    parser = _Parser("darts-lstm-seq", description="LSTMs for sequences as Darts models.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     compare = commands.add_parser(
@@ -51,14 +64,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.csv",
         help="a table with a header line; default: monthly CO2 at Mauna Loa",
     )
-    compare.add_argument("--time", help="column of the dates; default: the first")
+    compare.add_argument("--time", metavar="COLUMN", help="column of the dates; default: the first")
     compare.add_argument(
-        "--value", nargs="+", help="columns to forecast; default: all numeric ones"
+        "--value",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns to forecast; default: all that hold numbers",
     )
     compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
     compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
     compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
-    compare.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
+    compare.add_argument(
+        "--models",
+        nargs="+",
+        choices=MODELS,
+        metavar="MODEL",
+        help=f"some of {', '.join(MODELS)}; default: all",
+    )
     compare.add_argument(
         "--out",
         type=Path,
@@ -93,20 +115,18 @@ def _compare(parsed: argparse.Namespace) -> int:
         result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
         written += ", forecasts.png"
     print(f"written to {parsed.out}: {written}")
-    return 0
+    return 0 if result.scores["error"].isna().any() else 1
 
 
 def _series(parsed: argparse.Namespace) -> "TimeSeries":
     if parsed.file is None:
+        # as in `--value a b FILE.csv`, where the file is taken for a value
+        given = [name for name in ("time", "value", "freq") if getattr(parsed, name)]
+        if given:
+            raise ValueError(f"--{given[0]} is about a FILE.csv, which must come before options.")
         from darts_lstm_seq.data import co2_monthly
 
         return co2_monthly()
-    from darts.utils.missing_values import fill_missing_values, missing_values_ratio
-
     from darts_lstm_seq.data import read_csv
 
-    series = read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)
-    if missing_values_ratio(series) > 0:  # the LSTM would not mind, the classics would
-        print("missing values are bridged, linearly in time", file=sys.stderr)
-        series = fill_missing_values(series)
-    return series
+    return read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)

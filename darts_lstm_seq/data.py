@@ -4,6 +4,7 @@ Nothing is downloaded: the real series come with statsmodels, which Darts depend
 sets are in `darts.datasets`, which fetches them.
 """
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
+from pandas.tseries.frequencies import to_offset
+
+# a file with fewer values than one in so many steps is taken for one of another frequency
+_SPARSEST = 10
 
 
 def noisy_sine(length: int = 800, noise: float = 0.5, seed: int = 42) -> TimeSeries:
@@ -210,64 +215,109 @@ def read_csv(
     ...     read_csv(file.name).values().ravel().tolist()
     [3.0, 5.0, 4.0]
     """
-    try:
-        table = pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty: a header line and data are needed.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
-    if table.empty:
-        raise ValueError(f"{path} has a header line, but no data.")
+    table = _read_table(path)
     time = table.columns[0] if time is None else time
-    names = list(values or table.select_dtypes("number").columns.drop(time, errors="ignore"))
+    numeric = table.dropna(axis=1, how="all").select_dtypes("number").columns
+    names = list(dict.fromkeys(values)) if values else [name for name in numeric if name != time]
     for column in (time, *names):
         if column not in table.columns:
             raise ValueError(f"{path} has no column {column!r}; it has {list(table.columns)}.")
     if not names:
-        raise ValueError(f"{path} has no column of numbers beside {time!r}.")
+        raise ValueError(
+            f"{path} has no column of numbers beside {time!r}. Commas separate columns; a point "
+            f"goes before decimals."
+        )
     times = _parse_times(table[time], path)
     columns = {name: _parse_numbers(table[name], path) for name in names}
     frame = pd.DataFrame(columns).set_index(times).sort_index()
+    return TimeSeries.from_dataframe(_regular(frame, freq, path))
+
+
+def _read_table(path: str | Path) -> pd.DataFrame:
+    """Read all columns; a row is labelled by its line, less the header's and one."""
     try:
-        freq = freq or pd.infer_freq(frame.index)
-        regular = None if freq is None else frame.asfreq(freq)
-    except ValueError as error:  # fewer than three dates, or no frequency of pandas
-        raise ValueError(
-            f"{path}: {error}. Name the frequency (--freq MS, W, D, h, ...)."
-        ) from None
-    if regular is None or not frame.index.isin(regular.index).all():
-        raise ValueError(
-            f"{path}: the dates in {time!r} have no constant step"
-            + (f" of {freq!r}" if freq else ", or some are missing")
-            + ". Name the frequency that they have (--freq MS, W, D, h, ...)."
-        )
-    return TimeSeries.from_dataframe(regular, freq=freq, value_cols=names)
+        # opened here, since pandas would also unpack archives and fetch from the network
+        with open(path, encoding="utf-8-sig", newline="") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(file, index_col=False, skip_blank_lines=False, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} is empty: a header line and data are needed.") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{path} has lines with more fields than the header.") from None
+    table = table.dropna(how="all")
+    if table.empty:
+        raise ValueError(f"{path} has a header line, but no data.")
+    return table
 
 
 def _parse_times(column: pd.Series, path: str | Path) -> pd.DatetimeIndex:
     if pd.api.types.is_numeric_dtype(column):
         raise ValueError(
-            f"{path}: column {column.name!r} holds numbers, not dates (line 2 has "
-            f"{column.iloc[0]}). Name the column of the dates (--time)."
+            f"{path}: column {column.name!r} holds numbers ({column.iloc[0]}, ...), not dates. "
+            f"Name the column of the dates (--time), and write years as 2024-01-01."
         )
-    times = pd.to_datetime(column, errors="coerce")
-    _refuse(times.isna(), column, path, "is no date")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of formats that vary; every date is checked
+            times = pd.to_datetime(column, errors="coerce")
+    except ValueError:
+        times = column
+    if not pd.api.types.is_datetime64_any_dtype(times):
+        raise ValueError(
+            f"{path}: the dates in {column.name!r} are in several time zones. Write all in one."
+        )
+    _refuse(times.isna(), column, path, "is no date; 2024-12-31 is one")
     _refuse(times.duplicated(), column, path, "is there twice")
-    return pd.DatetimeIndex(times)
+    return pd.DatetimeIndex(times.dt.tz_localize(None))
 
 
 def _parse_numbers(column: pd.Series, path: str | Path) -> np.ndarray:
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
     _refuse(numbers.isna() & column.notna(), column, path, "is no number")
-    return numbers.to_numpy(dtype=float)
+    _refuse(numbers.abs() == np.inf, column, path, "is not finite")
+    if numbers.isna().all():
+        raise ValueError(f"{path}: column {column.name!r} is empty.")
+    return numbers.to_numpy()
 
 
 def _refuse(bad: pd.Series, column: pd.Series, path: str | Path, why: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(
-            f"{path}, line {row + 2}: {column.iloc[row]!r} in column {column.name!r} {why}."
+            f"{path}, line {column.index[row] + 2}: '{column.iloc[row]}' in column {column.name!r} "
+            f"{why}."
         )
+
+
+def _regular(frame: pd.DataFrame, freq: str | None, path: str | Path) -> pd.DataFrame:
+    """Return the table with a row for every step; those that the file lacks hold NaN."""
+    times = pd.DatetimeIndex(frame.index)
+    name = "Name the frequency that they have (--freq MS, W, D, h, ...)."
+    try:
+        step = to_offset(freq or pd.infer_freq(times))
+    except ValueError as error:  # fewer than three dates, or no frequency of pandas
+        raise ValueError(f"{path}: {error}. {name}") from None
+    if step is None:
+        raise ValueError(
+            f"{path}: the dates in {times.name!r} have no constant step, or some are missing. "
+            f"{name}"
+        )
+    # before anything as long as the range is made: seconds for months are 2.6 million times more
+    if step.n > 0 and step.is_on_offset(times[0]):
+        count = (times[-1] - times[0]) / (times[0] + step - times[0]) + 1
+        if count > _SPARSEST * len(times):
+            raise ValueError(
+                f"{path}: steps of {freq!r} leave {count - len(times):.0f} of {count:.0f} without "
+                f"a value. {name}"
+            )
+        regular = frame.asfreq(step)
+        if times.isin(regular.index).all():
+            return regular
+    raise ValueError(
+        f"{path}: the dates in {times.name!r} have no constant step of {freq!r}. {name}"
+    )
 
 
 def _load(name: str) -> pd.DataFrame:

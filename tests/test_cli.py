@@ -1,3 +1,5 @@
+"""What the command writes, and that whatever is wrong ends with one line and exit code 2."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -6,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from darts.models import LinearRegressionModel
 
-from darts_lstm_seq.cli import main
+from darts_lstm_seq import comparison
+from darts_lstm_seq.cli import MODELS, main
 
 
 @pytest.fixture
@@ -43,15 +47,30 @@ def test_without_a_file_it_takes_monthly_co2(tmp_path: Path, capsys: Any) -> Non
     assert "526 steps" in capsys.readouterr().out
 
 
-def test_several_values_and_bridged_gaps(table: Path, tmp_path: Path, capsys: Any) -> None:
+def test_several_values_and_gaps(table: Path, tmp_path: Path) -> None:
     lines = table.read_text().splitlines(keepends=True)
     (tmp_path / "gap.csv").write_text("".join(lines[:50] + lines[53:]))
     arguments = ["compare", str(tmp_path / "gap.csv"), "--freq", "MS", "--models", "NaiveDrift"]
     assert main([*arguments, "--value", "sales", "double"]) == 0
-    assert "missing values are bridged" in capsys.readouterr().err
     forecasts = pd.read_csv(tmp_path / "darts-lstm-seq-out" / "forecasts.csv")
     assert set(forecasts["component"]) == {"sales", "double"}
     assert np.isfinite(forecasts["forecast"]).all()
+
+
+def test_models_that_fail_are_named(
+    table: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setitem(comparison.MODELS, "Theta", lambda *_: LinearRegressionModel(lags=500))
+    arguments = ["compare", str(table), "--value", "sales", "--models", "Theta"]
+    assert main([*arguments, "NaiveDrift"]) == 0
+    assert "Theta has no scores: ValueError" in capsys.readouterr().err
+    assert main(arguments) == 1
+    assert "forecasts.png" not in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "darts-lstm-seq-out" / "scores.csv")["error"].notna().all()
+
+
+def test_help_offers_the_models_that_there_are() -> None:
+    assert list(comparison.MODELS) == MODELS
 
 
 @pytest.mark.parametrize(
@@ -85,14 +104,34 @@ def test_a_bad_file_ends_with_one_line_and_code_2(
     ("arguments", "message"),
     [
         (["none.csv"], "none.csv: No such file or directory"),
-        (["."], "directory"),
+        (["."], ".: Is a directory"),
         (["--horizon", "-1"], "`horizon` must be an integer >= 1, received -1"),
-        (["--models", "Prophet"], "`models` must be names out of"),
+        (["--horizon", "x"], "argument --horizon: invalid int value: 'x'"),
+        (["--horizon", "200"], "too few for 3 folds of horizon 200, which need 1000"),
+        (["--folds", "0"], "`folds` must be an integer >= 1, received 0"),
+        (["--models", "Prophet"], "argument --models: invalid choice: 'Prophet'"),
+        (["--models"], "argument --models: expected at least one argument"),
+        (["--value", "a", "table.csv"], "--value is about a FILE.csv, which must come before"),
+        (["--freq", "D"], "--freq is about a FILE.csv"),
+        (["--out", "file/out"], "file/out: Not a directory"),
+        (["http://localhost/table.csv"], "No such file"),
     ],
 )
-def test_bad_arguments_too(capsys: Any, arguments: list[str], message: str) -> None:
-    assert main(["compare", *arguments]) == 2
-    assert message in capsys.readouterr().err
+def test_bad_arguments_end_so_too(
+    tmp_path: Path, capsys: Any, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert code_of(["compare", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("darts-lstm-seq: ")
+    assert message in line
+
+
+def code_of(arguments: list[str]) -> Any:
+    try:
+        return main(arguments)
+    except SystemExit as stop:  # how argparse ends
+        return stop.code
 
 
 def test_the_shell_sees_the_exit_code_and_no_traceback(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""The data sets' shapes and ranges; CSV files good and bad."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,7 +85,24 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
         ("day,a\n2024-01-01,1\nsoon,2\n", {}, "line 3: 'soon' in column 'day' is no date"),
         ("day,a\n2024-01-01,1\n2024-01-01,2\n", {}, "line 3: '2024-01-01' .* is there twice"),
         ("day,a\n2024-01-01,1\n2024-01-02,x\n", {"values": ["a"]}, "line 3: 'x' .* is no number"),
-        ("a,b\n1,2\n3,4\n", {}, "holds numbers, not dates"),
+        ("a,b\n1871,2\n1872,4\n", {}, r"holds numbers \(1871, ...\), not dates"),
+        ("day,a\n2024-01-01,1\n\n2024-01-02,1e999\n", {}, "line 4: 'inf' .* is not finite"),
+        ("day,a\n2024-01-01,1\n,2\n", {}, "line 3: 'nan' .* is no date"),
+        ("day,a\nsoon,1\n2024-01-01,2\n", {}, "line 2: 'soon' .* is no date"),
+        ("day,a,b\n2024-01-01,1,\n2024-01-02,2,\n", {"values": ["b"]}, "column 'b' is empty"),
+        ("day,a\n2024-01-01,1,5\n2024-01-02,2,5\n", {}, "more fields than the header"),
+        ("day;a\n2024-01-01;1\n", {}, "no column of numbers .* Commas separate columns"),
+        (
+            "day,a\n2024-01-01T00:00+01:00,1\n2024-01-02T00:00+02:00,2\n",
+            {},
+            "in several time zones",
+        ),
+        (
+            "day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n",
+            {"freq": "s"},
+            "steps of 's' leave 172798 of 172801 without a value",
+        ),
+        ("day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n", {"freq": "-1D"}, "step of '-1D'"),
         (
             "day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-07,4\n",
             {},
@@ -101,9 +120,39 @@ def test_read_csv_says_what_is_wrong(
         data.read_csv(_write(tmp_path, text), **kwargs)
 
 
-def test_read_csv_without_a_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        data.read_csv(tmp_path / "none.csv")
+def test_read_csv_says_it_in_one_line_without_warnings(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    with pytest.raises(ValueError, match="is no date"):
+        data.read_csv(_write(tmp_path, "day,a\nsoon,1\nlater,2\n"))
+    assert not recwarn.list
+
+
+def test_read_csv_reads_local_files_only(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.csv", "http://localhost:9/table.csv"):
+        with pytest.raises(FileNotFoundError):
+            data.read_csv(path)
+    archive = tmp_path / "table.zip"
+    archive.write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(ValueError, match="no CSV table"):
+        data.read_csv(archive)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffday,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n",
+        "day,a\n2024-01-03,3\n2024-01-01,1\n\n2024-01-02,2\n\n",
+        "day,a\r\n2024-01-01,1\r\n2024-01-02,2\r\n2024-01-03,3\r\n",
+        "day,a\n2024-01-01T00:00+01:00,1\n2024-01-02T00:00+01:00,2\n2024-01-03T00:00+01:00,3\n",
+        "day,a,b\n2024-01-01,1,\n2024-01-02,2,\n2024-01-03,3,\n",
+    ],
+    ids=["byte order mark", "unsorted, blank lines", "Windows", "time zone", "an empty column"],
+)
+def test_read_csv_takes_what_programs_write(tmp_path: Path, text: str) -> None:
+    series = data.read_csv(_write(tmp_path, text))
+    np.testing.assert_array_equal(series.values(), [[1], [2], [3]])
+    assert series.start_time() == pd.Timestamp("2024-01-01")
 
 
 def test_read_csv_agrees_with_pandas(tmp_path: Path) -> None:
