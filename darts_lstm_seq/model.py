@@ -27,12 +27,14 @@ from darts.utils.data import (
     TorchInferenceDataset,
     TorchTrainingDataset,
 )
+from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
 from darts.utils.serialization import add_safe_globals
 from typing_extensions import override
 
 from darts_lstm_seq import persistence, validation
 from darts_lstm_seq.datasets import BatchInferenceDataset, BatchTrainingDataset, collate, draw
+from darts_lstm_seq.loading import LeanDataModule
 from darts_lstm_seq.module import LSTMSeqModule
 from darts_lstm_seq.predictor import DirectPredictor
 
@@ -331,7 +333,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     ) -> dict[str, Any]:
         is_new = self.model is None
         for dataset in (train_dataset, val_dataset):
-            if isinstance(dataset, ShiftedTorchTrainingDataset):
+            if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):
                 self._check_training_data(dataset)
                 if is_new:
                     self._mask_inputs |= validation.has_missing(
@@ -339,6 +341,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
                     )
         kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
+        setup["datamodule"] = LeanDataModule.like(setup["datamodule"])
         if is_new:
             count = len(train_dataset)
             indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
@@ -364,7 +367,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     def _setup_for_predict(
         self, n: int, dataset: TorchInferenceDataset, **kwargs: Any
     ) -> dict[str, Any]:
-        if isinstance(dataset, SequentialTorchInferenceDataset):
+        if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)
         kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
         return super()._setup_for_predict(n, dataset, **kwargs)
@@ -460,6 +463,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
 # Darts loads nothing it does not know; without this, files of our models would be refused
 add_safe_globals([LSTMSeqModel])
+
+
+def _is_finite(dataset: TorchDataset) -> bool:
+    """Tell at little cost that there is nothing to refuse; Darts' own datasets cannot tell."""
+    return getattr(dataset, "is_finite", False)
 
 
 def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:

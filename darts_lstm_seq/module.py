@@ -103,6 +103,14 @@ class LSTMSeqModule(PLForecastingModule):
         self.future_scaler = Standardizer(n_future)
         self.static_scaler = Standardizer(static_shape[1])
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes every hook that runs, 40 times a step; `nn.Module` would look each time
+        # whether the name is a parameter's: a twentieth of a small step (`benchmarks/bench_fit.py`)
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     @property
     def _shapes(self) -> dict[str, tuple[int, ...] | None]:
         assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it

@@ -51,6 +51,15 @@ def _softplus_inverse(y: Tensor) -> Tensor:
     return y + torch.log(-torch.expm1(-y))
 
 
+def _variance_and_mean(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both over time, `(B, 1, C)` each, of what is known of `x (B, L, C)`."""
+    # the branch is for speed alone (`benchmarks/bench_fit.py`): a graph takes the general way
+    if not torch.compiler.is_compiling() and not torch.isnan(x).any():
+        return torch.var_mean(x, dim=1, keepdim=True, correction=0)
+    mean = x.nanmean(dim=1, keepdim=True)
+    return (x - mean).square().nanmean(dim=1, keepdim=True), mean
+
+
 class InstanceNorm(RINorm):
     """Reversible normalisation of each window by its own past, for every likelihood of Darts.
 
@@ -126,21 +135,15 @@ class InstanceNorm(RINorm):
         if not self.scales:
             return x
         x = _at_least_single(x)
-        mean = x.nanmean(dim=1, keepdim=True)  # (B, 1, C)
+        variance, mean = _variance_and_mean(x)  # (B, 1, C) each
         limits = torch.finfo(x.dtype)
         if self.shifts:
-            variance = (x - mean).square().nanmean(dim=1, keepdim=True)  # (B, 1, C)
             # what rounding leaves of a constant counts as nothing
             spread = torch.sqrt(variance + self.eps)
             if x.shape[1] == 1:  # a single step has no spread of its own
                 spread = self.step.to(x.dtype).expand_as(mean)
-            agrees = (
-                ((mean - self.level).abs() < self.level_reach)
-                & (spread > self.level_spread / 2)
-                & (spread < self.level_spread * 2)
-            )
-            mean = torch.where(agrees, self.level.to(x.dtype), mean)
-            spread = torch.where(agrees, self.level_spread.to(x.dtype), spread)
+            if torch.compiler.is_compiling() or self.level_reach.any():
+                mean, spread = self._measure_by_level(mean, spread)
             floor = 8 * limits.eps * mean.abs()
             self.constant = spread <= floor
             self.mean, self.stdev = mean, spread.clamp(min=floor.clamp(min=limits.tiny))
@@ -156,6 +159,18 @@ class InstanceNorm(RINorm):
         # NaN in a product would make the gradient of the other factor NaN
         known = x.nan_to_num() * self.affine_weight + self.affine_bias
         return torch.where(torch.isnan(x), torch.nan, known)
+
+    def _measure_by_level(self, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Replace the mean and spread of windows that agree with the level of the training data."""
+        agrees = (
+            ((mean - self.level).abs() < self.level_reach)
+            & (spread > self.level_spread / 2)
+            & (spread < self.level_spread * 2)
+        )
+        return (
+            torch.where(agrees, self.level.to(mean.dtype), mean),
+            torch.where(agrees, self.level_spread.to(mean.dtype), spread),
+        )
 
     def transform(self, x: Tensor) -> Tensor:
         """Normalise `x (B, _, C)` by the location and scale that `forward` remembered."""

@@ -118,8 +118,7 @@ class Windows:
         """Return the windows `(B, L, C)` of these series `(B,)` at these starts `(B,)`."""
         rows = self._origin[series] + start
         if not self._early_starts or (start >= 0).all():
-            # faster than `torch.index_select`, `torch.embedding` or a matrix of row numbers, and
-            # read-only arrays (pandas 3) and negative strides are no trouble
+            # read-only arrays (pandas 3) and negative strides are no trouble for numpy
             return self._views[rows]
         windows = self._points[np.maximum(rows[:, None] + self._steps, 0)]
         windows[self._steps < -start[:, None]] = np.nan
