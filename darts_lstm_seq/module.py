@@ -329,6 +329,10 @@ class LSTMSeqModule(PLForecastingModule):
         prediction = super()._get_batch_prediction(n, input_batch, roll_size)
         return prediction.to(input_batch.past_target.dtype)
 
+    def _get_mc_dropout_modules(self) -> set[MonteCarloDropout]:
+        # Darts searches all modules, several times a prediction (`benchmarks/bench_predict.py`)
+        return {one for one in self.network.dropouts if isinstance(one, MonteCarloDropout)}
+
     def _onnx_wrapper(self, input_sample: PLModuleInput) -> Any:
         return super()._onnx_wrapper(_map_tensors(input_sample, lambda x: x.to(self.export_dtype)))
 

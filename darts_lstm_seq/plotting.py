@@ -1,12 +1,14 @@
-"""Pictures of a comparison; computes no scores.
+"""Pictures of a comparison and of a training; computes no scores.
 
-Drawing is matplotlib's. Every function returns a figure, which a notebook shows and
-`figure.savefig` writes.
+Drawing is matplotlib's. Every function returns a figure that is not among those of `pyplot`: a
+notebook shows it, `figure.savefig` writes it.
 """
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from darts import TimeSeries
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 # the LSTM stands out; the others keep one hue each, distinct also for colour-blind readers
@@ -30,12 +32,13 @@ def plot_comparison(
     forecasts, scores
         As in `Comparison`.
     component
-        Which component to draw; the first by default.
+        Which component to draw; all by default.
 
     Returns
     -------
     Figure
-        A panel per model, the best first.
+        A panel per model, the best first; of several components each has a row of panels. Whatever
+        the models forecast is shaded, with a line where a forecast starts.
 
     Raises
     ------
@@ -50,48 +53,110 @@ def plot_comparison(
     >>> len(result.plot().axes)
     1
     """
-    component = series.components[0] if component is None else component
-    if component not in series.components:
+    if component is not None and component not in series.components:
         raise ValueError(
             f"`component` must be one of {list(series.components)}, received {component!r}."
         )
-    shown = forecasts[forecasts["component"] == component]
-    if shown.empty:
+    if forecasts.empty:
         raise ValueError("`forecasts` is empty: no model could be fitted; see `scores['error']`.")
-    names = [name for name in scores["model"] if name in set(shown["model"])]
-    others = (name for name in names if name != _FIRST)
-    colours = dict(zip(others, _COLOURS * len(names), strict=False)) | {_FIRST: _FIRST_COLOUR}
+    components = list(series.components) if component is None else [component]
+    scored = scores[scores["model"].isin(forecasts["model"])]
+    others = (name for name in scored["model"] if name != _FIRST)
+    colours = dict(zip(others, _COLOURS * len(scored), strict=False)) | {_FIRST: _FIRST_COLOUR}
 
-    horizon, folds = int(scores["horizon"].iloc[0]), int(scores["folds"].iloc[0])
-    history = series[component][-(folds + 4) * horizon :]
-    values = history.values().ravel()
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
+    horizon, folds, season = scored[["horizon", "folds", "seasonality"]].iloc[0]
+    history = series[-folds * horizon - max(4 * horizon, 3 * season, 20) :]
+    best_first = list(zip(scored["model"], scored["MASE"], strict=True))
+    panels = [(part, name, mase) for part in components for name, mase in best_first]
+    columns = len(scored) if len(components) > 1 else min(3, len(scored))
+    rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(4.2 * columns, 2.7 * rows),
+        figsize=(max(4.2 * columns, 5.5), 2.5 * rows + 0.4),
         sharex=True,
-        sharey=True,
+        sharey="row" if len(components) > 1 else "all",
         squeeze=False,
         layout="constrained",
     )
-    for axis, name in zip(axes.flat, names, strict=False):
-        axis.plot(history.time_index, values, color="0.25", linewidth=1.2, label="actual")
-        for fold, part in shown[shown["model"] == name].groupby("fold"):
-            label = "forecast" if fold == 1 else None
-            axis.plot(part["time"], part["forecast"], color=colours[name], lw=1.8, label=label)
-            axis.axvline(part["time"].iloc[0], color="0.8", linewidth=0.8, zorder=0)
-        mase = scores.loc[scores["model"] == name, "MASE"].iloc[0]
-        axis.set_title(f"{name}   MASE {mase:.2f}", fontsize=10, color=colours[name])
-        axis.tick_params(labelsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=8, frameon=False, loc="upper left")
-    for axis in list(axes.flat)[len(names) :]:
-        axis.remove()
-    figure.autofmt_xdate()
-    figure.supylabel(component, fontsize=9)
+    for axis, (part, name, mase) in zip(axes.flat, panels, strict=False):
+        drawn = forecasts[(forecasts["model"] == name) & (forecasts["component"] == part)]
+        _draw(axis, history[part], drawn, colours[name])
+        if part == components[0]:
+            weight = "bold" if name == _FIRST else "normal"
+            axis.set_title(f"{name}   MASE {mase:.2f}", size=10, color=colours[name], weight=weight)
+    for axis, (part, _, _) in zip(axes[:, 0], panels[::columns], strict=True):
+        axis.set_ylabel(part, fontsize=9)
+    for index in range(len(panels), axes.size):  # places left empty; their dates go one row up
+        axes.flat[index].remove()
+        axes.flat[index - columns].tick_params(labelbottom=True)
     figure.suptitle(
-        f"{folds} forecasts of {horizon} steps, each model refitted before every one", fontsize=11
+        f"{folds} forecasts of horizon {horizon}, each model refitted before every one", fontsize=11
     )
+    plt.close(figure)  # else a notebook shows it twice
     return figure
+
+
+def plot_losses(metrics: pd.DataFrame) -> Figure:
+    """Draw the losses of a training against its steps.
+
+    Parameters
+    ----------
+    metrics
+        What Lightning's ``CSVLogger`` writes to ``metrics.csv``: a column `step`, and one for each
+        loss, such as `train_loss` and `val_loss`.
+
+    Returns
+    -------
+    Figure
+        A line per loss.
+
+    Raises
+    ------
+    ValueError
+        If there is no `step` or no loss.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from darts_lstm_seq.plotting import plot_losses
+    >>> metrics = pd.DataFrame(
+    ...     {"step": [9, 9, 19], "train_loss": [1.0, None, 0.5], "val_loss": [None, 1.2, None]}
+    ... )
+    >>> len(plot_losses(metrics).axes[0].lines)
+    2
+    """
+    losses = [name for name in metrics.columns if name.endswith("loss")]
+    if "step" not in metrics.columns or not losses:
+        raise ValueError(
+            f"`metrics` must have a column 'step' and one that ends with 'loss', received "
+            f"{list(metrics.columns)}. `pl_trainer_kwargs={{'logger': CSVLogger('logs')}}` makes "
+            f"Lightning write such a table."
+        )
+    figure, axis = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    for name, colour in zip(losses, [_FIRST_COLOUR, *_COLOURS * len(losses)], strict=False):
+        logged = metrics.dropna(subset=[name])  # a row holds what was logged at one time
+        axis.plot(logged["step"], logged[name], color=colour, label=name)
+    axis.set(xlabel="training step", ylabel="loss")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    plt.close(figure)  # else a notebook shows it twice
+    return figure
+
+
+def _draw(axis: Axes, history: TimeSeries, forecasts: pd.DataFrame, colour: str) -> None:
+    times = history.time_index
+    axis.plot(times, history.values().ravel(), color="0.25", linewidth=1.2, label="actual")
+    for fold, part in forecasts.groupby("fold"):
+        label = "forecast" if fold == 1 else None
+        style = "-" if len(part) > 1 else "."  # a line needs two points
+        axis.plot(part["time"], part["forecast"], style, color=colour, lw=1.8, label=label)
+        axis.axvline(part["time"].iloc[0], color="0.75", linewidth=0.8, zorder=0)
+    axis.axvspan(forecasts["time"].min(), times[-1], color="0.95", zorder=-1)
+    if history.has_datetime_index:
+        locator = AutoDateLocator(maxticks=7)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)

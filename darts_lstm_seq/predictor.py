@@ -101,8 +101,10 @@ class DirectPredictor:
     def _run(
         self, model: PLForecastingModule, datamodule: TorchDataModule, step: Callable
     ) -> list[Any]:
-        was_training = model.training
-        model.eval().to(self.device)
+        was_training, home = model.training, model.device
+        model.eval()
+        if home != self.device:  # looking at every parameter takes as long as the network
+            model.to(self.device)
         try:
             with torch.inference_mode():
                 model.on_predict_start()
@@ -110,11 +112,15 @@ class DirectPredictor:
                 # a bar for a single batch says nothing, and costs more than the batch
                 hidden = not self.show_progress or len(loader) < 2
                 # from a loader itself tqdm takes a second iterator, and random numbers with it
-                batches = tqdm(iter(loader), "Predicting", len(loader), disable=hidden)
+                batches = iter(loader)
+                if not hidden:
+                    batches = tqdm(batches, "Predicting", len(loader))
                 return [
                     step(model.transfer_batch_to_device(batch, self.device, 0), index)
                     for index, batch in enumerate(batches)
                 ]
         finally:
             model.on_predict_end()
-            model.train(was_training).to("cpu")
+            model.train(was_training)
+            if model.device.type != "cpu":
+                model.to("cpu")
