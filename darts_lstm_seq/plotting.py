@@ -154,7 +154,7 @@ def _draw(axis: Axes, history: TimeSeries, forecasts: pd.DataFrame, colour: str)
         axis.axvline(part["time"].iloc[0], color="0.75", linewidth=0.8, zorder=0)
     axis.axvspan(forecasts["time"].min(), times[-1], color="0.95", zorder=-1)
     if history.has_datetime_index:
-        locator = AutoDateLocator(maxticks=7)
+        locator = AutoDateLocator(minticks=2, maxticks=7)
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axis.legend(fontsize=8, frameon=False, loc="upper left")
