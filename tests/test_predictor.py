@@ -61,6 +61,10 @@ CASES: dict[str, tuple[Tiny, Ask]] = {
         {"likelihood": QuantileRegression([0.1, 0.5, 0.9])},
         {"n": 8, "num_samples": 40, "random_state": 3, "batch_size": 2},
     ),
+    "samples under a bar": (
+        {"likelihood": GaussianLikelihood()},
+        {"num_samples": 3, "random_state": 3, "batch_size": 1, "verbose": True},
+    ),
     "parameters": ({"likelihood": GaussianLikelihood()}, {"predict_likelihood_parameters": True}),
     "dropout": (
         {"dropout": 0.4, "n_rnn_layers": 2},
