@@ -8,7 +8,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from darts import TimeSeries
 from darts.dataprocessing.transformers import MissingValuesFiller
 from darts.metrics import mase, rmse, smape
@@ -129,7 +130,8 @@ def compare(
 
     The models of `MODELS` get the seasonality; the LSTM's window takes three seasons and at least
     two horizons, as far as the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
-    (1, 1, 1) if there is no season or one of more than 24 steps.
+    (1, 1, 1) if there is no season or one of more than 24 steps. PyTorch keeps to one thread while
+    models are taken by name; Darts models of your own run as you set it up.
 
     Examples
     --------
@@ -162,16 +164,17 @@ def compare(
 
     rows, forecasts = [], []
     bar = tqdm(chosen.items(), desc="Comparing", disable=not show_progress)
-    for name, model in bar:
-        bar.set_postfix_str(name)
-        row: dict[str, Any] = {"model": name, "folds": folds, "horizon": horizon}
-        row["seasonality"] = season
-        try:
-            scores, found = _backtest(model, series, horizon, folds, season)
-            forecasts.append(found.assign(model=name))
-            rows.append(row | scores)
-        except Exception as error:
-            rows.append(row | {"error": f"{type(error).__name__}: {error}"})
+    with nullcontext() if isinstance(models, Mapping) else _one_thread():
+        for name, model in bar:
+            bar.set_postfix_str(name)
+            row: dict[str, Any] = {"model": name, "folds": folds, "horizon": horizon}
+            row["seasonality"] = season
+            try:
+                scores, found = _backtest(model, series, horizon, folds, season)
+                forecasts.append(found.assign(model=name))
+                rows.append(row | scores)
+            except Exception as error:
+                rows.append(row | {"error": f"{type(error).__name__}: {error}"})
     columns = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "error"]
     table = pd.DataFrame(rows).reindex(columns=[*row, *columns]).sort_values("MASE")
     table = table.assign(**_versions()).reset_index(drop=True)
@@ -326,6 +329,21 @@ def _timed_predict(cls: type) -> Iterator[list[float]]:
             del cls.predict  # type: ignore[attr-defined]
         else:
             cls.predict = original  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread, which our own small network needs.
+
+    With two on two busy cores a fit took 50 to 80 times as long: threads wait for each other in
+    every time step.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from darts import TimeSeries, concatenate
 from darts.metrics import mase, rmse, smape
-from darts.models import ExponentialSmoothing, LinearRegressionModel, NaiveSeasonal
+from darts.models import ExponentialSmoothing, LinearRegressionModel, NaiveDrift, NaiveSeasonal
 from darts.utils.missing_values import fill_missing_values
 
 from darts_lstm_seq import LSTMSeqModel, compare
@@ -167,6 +168,26 @@ def test_seasonality_follows_from_the_frequency(freq: str, season: int) -> None:
     series = TimeSeries.from_times_and_values(times, np.arange(240.0))
     scores = compare(series, 2, ["NaiveDrift"], folds=1, show_progress=False).scores
     assert scores["seasonality"].tolist() == [season]
+
+
+def test_threads_are_ours_for_our_models_only(seasonal: Any, monkeypatch: Any) -> None:
+    seen = []
+
+    class Watching(NaiveDrift):
+        def fit(self, *args: Any, **kwargs: Any) -> Any:
+            seen.append(torch.get_num_threads())
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setitem(MODELS, "NaiveDrift", lambda *_: Watching())
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for models in (["NaiveDrift"], {"mine": Watching()}):
+            compare(seasonal, 6, models, folds=1, show_progress=False)
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]
 
 
 def test_short_series_lose_their_season(seasonal: Any) -> None:
