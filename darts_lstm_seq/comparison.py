@@ -8,7 +8,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import version
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from darts import TimeSeries
 from darts.dataprocessing.transformers import MissingValuesFiller
 from darts.metrics import mase, rmse, smape
@@ -31,6 +30,7 @@ from darts.models import (
 )
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.utils import SeasonalityMode
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from darts_lstm_seq import __version__
@@ -130,8 +130,8 @@ def compare(
 
     The models of `MODELS` get the seasonality; the LSTM's window takes three seasons and at least
     two horizons, as far as the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
-    (1, 1, 1) if there is no season or one of more than 24 steps. PyTorch keeps to one thread while
-    models are taken by name; Darts models of your own run as you set it up.
+    (1, 1, 1) if there is no season or one of more than 24 steps. They run on one thread; Darts
+    models of your own run as you set them up.
 
     Examples
     --------
@@ -164,7 +164,9 @@ def compare(
 
     rows, forecasts = [], []
     bar = tqdm(chosen.items(), desc="Comparing", disable=not show_progress)
-    with nullcontext() if isinstance(models, Mapping) else _one_thread():
+    # models this small gain nothing from more threads, and lose a lot on busy cores: with two on two
+    # cores ARIMA took 8 times as long, the LSTM 50 times
+    with threadpool_limits(None if isinstance(models, Mapping) else 1):
         for name, model in bar:
             bar.set_postfix_str(name)
             row: dict[str, Any] = {"model": name, "folds": folds, "horizon": horizon}
@@ -329,21 +331,6 @@ def _timed_predict(cls: type) -> Iterator[list[float]]:
             del cls.predict  # type: ignore[attr-defined]
         else:
             cls.predict = original  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread, which our own small network needs.
-
-    With two on two busy cores a fit took 50 to 80 times as long: threads wait for each other in
-    every time step.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @contextmanager
