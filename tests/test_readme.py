@@ -1,0 +1,68 @@
+"""What the README shows works: Python runs, commands are the project's own, links lead on."""
+
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+SHELL = [code.strip() for language, code in BLOCKS if language == "sh"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MAIN_JOB = "python -m pip install . && darts-lstm-seq compare"
+TESTS = 'python -m pip install -e ".[test]" && python -m pytest'
+
+
+def run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_block_is_looked_at() -> None:
+    assert README.count("```") == 2 * len(BLOCKS)
+    assert len(PYTHON) + len(SHELL) == len(BLOCKS)
+
+
+def test_the_python_runs_each_block_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
+    first, second = (run([sys.executable, "-c", code], tmp_path) for code in PYTHON)
+    assert float(first.removeprefix("MASE ")) < 1
+    assert re.findall(r"^(\d{4})-", second, flags=re.MULTILINE) == ["2001"] * 12 + ["2002"] * 12
+
+
+def test_the_commands_are_the_two_that_do_everything() -> None:
+    assert SHELL == ["python -m pip install .", MAIN_JOB, TESTS]
+    assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_commands_name_what_the_project_has() -> None:
+    words = [word for line in SHELL for word in shlex.split(line)]
+    (extras,) = (word for word in words if word.startswith(".["))
+    assert set(extras[2:-1].split(",")) <= PROJECT["optional-dependencies"].keys()
+    assert "darts-lstm-seq" in PROJECT["scripts"]
+
+
+def test_the_main_job_ranks_the_lstm_before_seasonal_naive(tmp_path: Path) -> None:
+    script, *arguments = shlex.split(MAIN_JOB.split("&&")[1])
+    run([str(Path(sysconfig.get_path("scripts"), script)), *arguments], tmp_path)
+    folder = tmp_path / "darts-lstm-seq-out"
+    assert {file.name for file in folder.iterdir()} == {
+        "scores.csv",
+        "forecasts.csv",
+        "forecasts.png",
+    }
+    ranks = pd.read_csv(folder / "scores.csv")["model"].tolist()
+    assert ranks.index("LSTMSeqModel") < ranks.index("NaiveSeasonal")
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^):]+)\)", README))
+def test_links_within_the_project_lead_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
