@@ -164,8 +164,8 @@ def compare(
 
     rows, forecasts = [], []
     bar = tqdm(chosen.items(), desc="Comparing", disable=not show_progress)
-    # models this small gain nothing from more threads, and lose a lot on busy cores: with two on two
-    # cores ARIMA took 8 times as long, the LSTM 50 times
+    # models this small gain nothing from more threads, and lose a lot on busy cores: with two on
+    # two cores ARIMA took 8 times as long, the LSTM 50 times
     with threadpool_limits(None if isinstance(models, Mapping) else 1):
         for name, model in bar:
             bar.set_postfix_str(name)
