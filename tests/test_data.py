@@ -86,7 +86,7 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
         ("day,a\n2024-01-01,1\n2024-01-01,2\n", {}, "line 3: '2024-01-01' .* is there twice"),
         ("day,a\n2024-01-01,1\n2024-01-02,x\n", {"values": ["a"]}, "line 3: 'x' .* is no number"),
         ("a,b\n1871,2\n1872,4\n", {}, r"holds numbers \(1871, ...\), not dates"),
-        ("day,a\n2024-01-01,1\n\n2024-01-02,1e999\n", {}, "line 4: 'inf' .* is not finite"),
+        ("day,a\n2024-01-01,1\n\n2024-01-02,inf\n", {}, "line 4: 'inf' .* is not finite"),
         ("day,a\n2024-01-01,1\n,2\n", {}, "line 3: 'nan' .* is no date"),
         ("day,a\nsoon,1\n2024-01-01,2\n", {}, "line 2: 'soon' .* is no date"),
         ("day,a,b\n2024-01-01,1,\n2024-01-02,2,\n", {"values": ["b"]}, "column 'b' is empty"),
