@@ -85,6 +85,10 @@ class LSTMSeqNetwork(nn.Module):
         self.dropouts = nn.ModuleList(dropout_cls(dropout) for _ in range(n_rnn_layers))
         self.head = nn.Linear(hidden_dim, output_chunk_length * output_dim)
         self.future_head = nn.Linear(future_dim, output_dim, bias=False) if future_dim else None
+        if self.future_head is not None:
+            # as in one layer over both: alone, few features would start with large weights
+            bound = (hidden_dim + future_dim) ** -0.5
+            nn.init.uniform_(self.future_head.weight, -bound, bound)
 
     def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
         """Return the hidden state of the last layer at the last time step, `(B, H)`.

@@ -84,7 +84,11 @@ def test_a_covariate_that_tells_the_target_is_used(
     told = 1000 + 50 * (target if kind == "future" else target.shift(-3 - shift))
     # long windows: their mean and scale say little about what comes next
     model = LSTMSeqModel(
-        24, 3, output_chunk_shift=shift, **tiny | {"n_epochs": 40, "hidden_dim": 16}
+        24,
+        3,
+        output_chunk_shift=shift,
+        optimizer_kwargs={"lr": 1e-2},  # 240 steps are few for the default
+        **tiny | {"n_epochs": 40, "hidden_dim": 16},
     )
     model.fit(target[:-40], **{f"{kind}_covariates": told})
     forecasts = model.historical_forecasts(
