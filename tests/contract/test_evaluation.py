@@ -123,7 +123,7 @@ def test_each_fold_is_a_fit_of_its_own(
 def test_retrained_folds_forecast_as_well_as_one_by_one(
     tiny: dict[str, Any], series: TimeSeries
 ) -> None:
-    model = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 25, "hidden_dim": 16})
+    model = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 15, "hidden_dim": 16})
     arguments = {"start": series.time_index[78], "stride": 2, "forecast_horizon": 4}
     errors = []
     for optimise in (True, False):
