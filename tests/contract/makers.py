@@ -2,7 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import pytorch_lightning as pl
 from darts import TimeSeries
+
+from darts_lstm_seq import LSTMSeqModel
 
 SEASON = 12
 
@@ -43,6 +46,12 @@ def following(series: TimeSeries, n: int, gap: int = 0) -> pd.Index:
         first = index[-1] + index.step * (1 + gap)
         return pd.RangeIndex(first, first + n * index.step, index.step)
     return pd.date_range(index[-1], periods=n + gap + 1, freq=index.freq)[1 + gap :]
+
+
+def trainer_of(model: LSTMSeqModel) -> pl.Trainer:
+    """Return the trainer that a model was fitted by."""
+    assert model.trainer is not None
+    return model.trainer
 
 
 def straight(values: np.ndarray, like: TimeSeries) -> TimeSeries:

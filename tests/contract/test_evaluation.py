@@ -27,12 +27,11 @@ def fitted(tiny: dict[str, Any], series: TimeSeries) -> LSTMSeqModel:
     return LSTMSeqModel(12, 4, **tiny | {"n_epochs": 5}).fit(series[:60])
 
 
-def close(one: TimeSeries, other: TimeSeries, **tolerance: float) -> None:
+def close(one: TimeSeries, other: TimeSeries, **tolerance: Any) -> None:
     assert one.time_index.equals(other.time_index)
     assert list(one.components) == list(other.components)
-    np.testing.assert_allclose(
-        one.all_values(), other.all_values(), **{"atol": 1e-4, "rtol": 1e-4} | tolerance
-    )
+    tolerance = {"atol": 1e-4, "rtol": 1e-4} | tolerance
+    np.testing.assert_allclose(one.all_values(), other.all_values(), **tolerance)
 
 
 @pytest.mark.parametrize("horizon", [1, 4, 7])
@@ -352,7 +351,7 @@ def test_gridsearch(n_jobs: int, tiny: dict[str, Any], series: TimeSeries) -> No
     }
     assert isinstance(best, LSTMSeqModel)
     assert score == pytest.approx(min(by_hand.values()), rel=1e-3)
-    chosen = min(by_hand, key=by_hand.get)
+    chosen = min(by_hand, key=lambda length: by_hand[length])
     assert best.input_chunk_length == parameters["input_chunk_length"] == chosen
 
 

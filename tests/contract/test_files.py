@@ -14,16 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.models import BlockRNNModel, NLinearModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from joblib import Parallel, delayed
-from pytorch_lightning.callbacks import Callback
 
-from contract.makers import seasonal
+from contract.makers import seasonal, trainer_of
 from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.module import LSTMSeqModule
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +126,6 @@ class InterruptError(Exception):
     pass
 
 
-class Interrupt(Callback):
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.current_epoch == self.epoch:
-            raise InterruptError
-
-
 def test_checkpoints_best_and_last(
     tiny: dict[str, Any], series: TimeSeries, tmp_path: Path
 ) -> None:
@@ -168,37 +158,37 @@ def test_checkpoints_best_and_last(
 
 
 def test_training_resumes_after_an_interruption(
-    tiny: dict[str, Any], series: TimeSeries, tmp_path: Path
+    tiny: dict[str, Any], series: TimeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build(name: str, *callbacks: Callback) -> LSTMSeqModel:
-        trainer = tiny["pl_trainer_kwargs"] | {"callbacks": list(callbacks)}
+    def build(name: str) -> LSTMSeqModel:
         return LSTMSeqModel(
             12,
             4,
             save_checkpoints=True,
             work_dir=str(tmp_path),
             model_name=name,
-            **tiny | {"n_epochs": 6, "pl_trainer_kwargs": trainer},
+            **tiny | {"n_epochs": 6},
         )
 
+    def interrupt(module: LSTMSeqModule) -> None:
+        if module.current_epoch == 3:
+            raise InterruptError
+
     whole = build("whole").fit(series)
-    stopping = Interrupt(3)
-    stopped = build("stopped", stopping)
-    with pytest.raises(InterruptError):
-        stopped.fit(series)
-    assert not stopped._fit_called
-    # the callback is the user's own class, which Darts' safe mode cannot know
-    resumed = LSTMSeqModel.load_from_checkpoint("stopped", str(tmp_path), best=False, trusted=True)
-    resumed.trainer_params["callbacks"] = [
-        callback
-        for callback in resumed.trainer_params["callbacks"]
-        if not isinstance(callback, Interrupt)
-    ]
+    stopped = build("stopped")
+    with monkeypatch.context() as patch:
+        patch.setattr(LSTMSeqModule, "on_train_epoch_start", interrupt)
+        with pytest.raises(InterruptError):
+            stopped.fit(series)
+    with pytest.raises(ValueError, match="fit"):
+        stopped.predict(4)
+    resumed = LSTMSeqModel.load_from_checkpoint("stopped", str(tmp_path), best=False)
     resumed.fit(series)
     assert resumed.epochs_trained == 6
     # the optimiser went on where it was: a fresh one would have been elsewhere
-    state = resumed.trainer.optimizers[0].state_dict()["state"][0]
-    reference = whole.trainer.optimizers[0].state_dict()["state"][0]
+    state, reference = (
+        trainer_of(model).optimizers[0].state_dict()["state"][0] for model in (resumed, whole)
+    )
     assert int(state["step"]) == int(reference["step"])
     assert np.isfinite(resumed.predict(4).values()).all()
 

@@ -15,7 +15,7 @@ from darts.utils.serialization import safe_globals
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torchmetrics import MeanAbsoluteError, MeanAbsolutePercentageError, MetricCollection
 
-from contract.makers import seasonal, straight
+from contract.makers import seasonal, straight, trainer_of
 from darts_lstm_seq import LSTMSeqModel
 
 
@@ -186,7 +186,7 @@ def test_optimisers(
     )
     series = seasonal(90)
     model.fit(series, val_series=series)
-    assert type(model.trainer.optimizers[0]) is optimizer
+    assert type(trainer_of(model).optimizers[0]) is optimizer
     assert len(curve.of("train_loss")) == 8
     losses = curve.of("val_loss")
     assert losses[-1] < losses[0]
@@ -202,7 +202,7 @@ def test_schedulers(tiny: dict[str, Any]) -> None:
         lr_scheduler_kwargs={"gamma": 0.5},
         **tiny | {"n_epochs": 4},
     ).fit(series)
-    assert model.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01 / 2**4)
+    assert trainer_of(model).optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01 / 2**4)
 
     plateau = LSTMSeqModel(
         12,
@@ -212,7 +212,7 @@ def test_schedulers(tiny: dict[str, Any]) -> None:
         lr_scheduler_kwargs={"factor": 0.1, "patience": 0, "threshold": 2, "monitor": "val_loss"},
         **tiny | {"n_epochs": 3},
     ).fit(series[:60], val_series=series[40:])
-    assert plateau.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5)
+    assert trainer_of(plateau).optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize("loss", [torch.nn.L1Loss(), torch.nn.HuberLoss(), SmapeLoss()])
@@ -350,5 +350,5 @@ def test_gradient_clipping_and_accumulation(tiny: dict[str, Any]) -> None:
     model = LSTMSeqModel(
         12, 3, **tiny | {"pl_trainer_kwargs": tiny["pl_trainer_kwargs"] | options, "n_epochs": 9}
     ).fit(seasonal(90))
-    assert model.trainer.global_step == 4
+    assert trainer_of(model).global_step == 4
     assert np.isfinite(model.predict(3).values()).all()
