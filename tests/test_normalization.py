@@ -321,16 +321,26 @@ def test_windows_off_the_level_are_measured_by_their_own(
     torch.testing.assert_close(norm(x), own(x))
 
 
-@pytest.mark.parametrize("find_level", [True, False])
-def test_a_wandering_level_is_none(find_level: bool) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        _random(409, 1).cumsum(0),
+        # a slow swing, half as wide again as the noise around it
+        2 * _random(409, 1) + 3 * torch.sin(torch.arange(409)[:, None] / 30),
+    ],
+    ids=["random walk", "swing"],
+)
+def test_a_wandering_level_is_none(values: Tensor) -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
-    if find_level:
-        walk = _random(409, 1).cumsum(0)
-        both = torch.stack([walk[i : i + 9] for i in range(400)])
-        past, future = both[:, :6], both[:, 6:]
-    else:  # a level is there, but must not be used
-        past, future = _noise(400)
-    norm.fit(past, future, find_level=find_level)
+    both = torch.stack([values[i : i + 9] for i in range(400)])
+    norm.fit(both[:, :6], both[:, 6:], find_level=True)
+    torch.testing.assert_close(norm(both[:, :6]), own(both[:, :6]))
+
+
+def test_a_level_is_not_used_unasked() -> None:
+    norm, own = InstanceNorm(1), InstanceNorm(1)
+    past, future = _noise(400)
+    norm.fit(past, future, find_level=False)
     torch.testing.assert_close(norm(past), own(past))
 
 
