@@ -6,7 +6,6 @@ without a single value. Every error names the series, the component and the firs
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -212,24 +211,3 @@ def _check_static(idx: int, static: pd.DataFrame) -> None:
 
 def _first(bad: np.ndarray) -> Iterator[np.ndarray]:
     yield from np.argwhere(bad)[:1]
-
-
-def too_short(idx: int, length: int, needed: int, parts: str) -> NoReturn:
-    """Raise the error for a series that is too short.
-
-    Parameters
-    ----------
-    idx
-        The series index.
-    length, needed
-        Number of time steps it has and must have.
-    parts
-        What the needed length is made of.
-    """
-    raise_log(
-        ValueError(
-            f"`series` at index {idx} is too short: it has {length} time steps, {needed} are "
-            f"needed ({parts})."
-        )
-    )
-    raise AssertionError  # `raise_log` always raises
