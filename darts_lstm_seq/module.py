@@ -149,13 +149,13 @@ class LSTMSeqModule(PLForecastingModule):
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
             forecast = forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
         else:
-            forecast = forecast.unflatten(-1, (self.n_targets, self._nr_params))
+            forecast = forecast.view(*forecast.shape[:2], self.n_targets, self._nr_params)
         return forecast if self.rin is None else self.rin.undo_affine(forecast)
 
     def encode(self, x_in: PLModuleInput) -> Tensor:
         """Return the last hidden state, `(B, H)`; with shared weights `(B, C * H)`."""
         if self.rin is not None:
-            x_in = x_in.replace(past_target=self.rin(x_in.past_target.clone()))
+            x_in = x_in.replace(past_target=self.rin(x_in.past_target))
         past, _, static = self._features(x_in)
         state = self.network.encode(past, static)
         return state.unflatten(0, (-1, self.n_targets)).flatten(1) if self.shared_weights else state
@@ -227,7 +227,7 @@ class LSTMSeqModule(PLForecastingModule):
         target = batch.future_target
         norm = self._loss_norm
         if norm is not None:
-            x_in = x_in.replace(past_target=norm(x_in.past_target.clone()))
+            x_in = x_in.replace(past_target=norm(x_in.past_target))
             prediction = self._predict_normalized(x_in)
             label = norm.transform(target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
             # a constant past has no scale to measure labels by
@@ -260,6 +260,14 @@ class LSTMSeqModule(PLForecastingModule):
         ):
             self.optimizer_kwargs = {**self.optimizer_kwargs, "fused": True}
         return super().configure_optimizers()
+
+    def optimizer_zero_grad(
+        self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Drop gradients; `Optimizer.zero_grad` also notes it for profilers (`bench_fit.py`)."""
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of single steps."""

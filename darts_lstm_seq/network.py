@@ -73,6 +73,7 @@ class LSTMSeqNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.output_chunk_length = output_chunk_length
+        self.output_dim = output_dim
         self.patch_length = patch_length
         self.mask_inputs = mask_inputs
 
@@ -135,7 +136,7 @@ class LSTMSeqNetwork(nn.Module):
             Static features `(B, S)`.
         """
         state = self.dropouts[-1](self.encode(past, static))  # (B, H)
-        forecast = self.head(state).unflatten(1, (self.output_chunk_length, -1))  # (B, T, O)
+        forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
         if self.future_head is not None:
             forecast = forecast + self.future_head(future)
         return forecast

@@ -152,8 +152,8 @@ class InstanceNorm(RINorm):
             self.constant = scale <= limits.tiny
             # zeros have no scale of their own
             self.mean, self.stdev = torch.zeros_like(mean), torch.where(self.constant, 1.0, scale)
-        # `x - x` is zero for a constant, and keeps NaN
-        x = torch.where(self.constant, x - x, self.transform(x))
+        # nothing is left of a constant, and NaN stays NaN
+        x = (x - self.mean) * torch.where(self.constant, 0.0, 1 / self.stdev)
         if not self.affine:
             return x
         # NaN in a product would make the gradient of the other factor NaN
