@@ -11,10 +11,12 @@ import pytorch_lightning as pl
 import torch
 from darts import TimeSeries, concatenate
 from darts.models import BlockRNNModel
+from darts.utils.data import SequentialTorchTrainingDataset
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 from oracles import Tutorial
 
 from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.datasets import BatchTrainingDataset
 
 Tiny = dict[str, Any]
 NAN, INF = float("nan"), float("inf")
@@ -352,6 +354,24 @@ def test_callbacks_see_the_loss_of_each_step_and_epoch(tiny: Tiny) -> None:
     assert by_step.epochs == by_epoch.epochs == by_step.steps[3::4]
     # watching changes nothing
     np.testing.assert_array_equal(one.predict(T).values(), two.predict(T).values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_loss_curves_are_those_of_darts_datasets_batched_sample_by_sample(
+    dtype: str, tiny: Tiny
+) -> None:
+    fast, slow = _WatchSteps(), _WatchSteps()
+    params = tiny | {"n_epochs": 3, "batch_size": 16}
+    series = [wave(dtype=dtype), wave(40, seed=1, dtype=dtype)]
+    one = LSTMSeqModel(L, T, **with_callback(params, fast))
+    one.fit_from_dataset(BatchTrainingDataset(series, **LENGTHS))
+    two = LSTMSeqModel(L, T, **with_callback(params, slow))
+    two.fit_from_dataset(SequentialTorchTrainingDataset(series, **LENGTHS))
+    assert len(set(fast.steps)) == len(fast.steps) > 9
+    np.testing.assert_allclose(fast.steps, slow.steps, rtol=1e-6)
+    np.testing.assert_allclose(fast.epochs, slow.epochs, rtol=1e-6)
+    forecasts = [model.predict(T, series=series[0]).values() for model in (one, two)]
+    np.testing.assert_allclose(*forecasts, rtol=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
