@@ -1,4 +1,4 @@
-"""Claim: on raw values of small business series the defaults come near the classical methods.
+"""Question: on raw values of small business series, how far are the defaults from the classics?
 
 AirPassengers, ausbeer, milk, wineind and woolyrnq through `darts.datasets`, or from a folder that
 holds the same files; three origins, one horizon apart, each model refitted at each (`compare`).
@@ -30,7 +30,7 @@ from harness import quiet, write
 from darts_lstm_seq import LSTMSeqModel, compare
 from darts_lstm_seq.comparison import QUIET_TRAINER
 
-# two seasons in the window; half a year of quarters and a year of months are too short to plan by
+# a window of two seasons; a year of months or two years of quarters ahead
 MONTHLY, QUARTERLY = (12, 24, 12), (4, 8, 8)  # season, input chunk, output chunk
 SERIES = {
     "AirPassengers": (AirPassengersDataset, MONTHLY),
