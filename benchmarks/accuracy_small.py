@@ -1,4 +1,4 @@
-"""Question: on raw values of small business series, how far are the defaults from the classics?
+"""How far the defaults are from the classics, on raw values of five small business series.
 
 AirPassengers, ausbeer, milk, wineind and woolyrnq through `darts.datasets`, or from a folder that
 holds the same files; three origins, one horizon apart, each model refitted at each (`compare`).
