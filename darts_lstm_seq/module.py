@@ -261,14 +261,6 @@ class LSTMSeqModule(PLForecastingModule):
             self.optimizer_kwargs = {**self.optimizer_kwargs, "fused": True}
         return super().configure_optimizers()
 
-    def optimizer_zero_grad(
-        self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Drop gradients; `Optimizer.zero_grad` also notes it for profilers (`bench_fit.py`)."""
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
-
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of single steps."""
         self._steps_are_watched = _steps_are_watched(self.trainer)
