@@ -30,6 +30,7 @@ from darts.utils.data import (
 from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
 from darts.utils.serialization import add_safe_globals
+from torch import nn
 from typing_extensions import override
 
 from darts_lstm_seq import persistence, validation
@@ -42,6 +43,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
+# of the optimiser, where the number of epochs is left to us
+_FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 400, 1000, 4
 
 
 def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
@@ -82,8 +85,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     patch_length
         Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
         If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
+        Automatic (``None``): the largest divisor of ``input_chunk_length`` that is at most 1.5
+        times its square root, such as 4 for 24 steps and 24 for 336.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
+        Automatic (``None``): 0.5.
     shared_weights
         Whether to forecast each component of a multivariate target on its own, with one network
         for all components.
@@ -92,6 +98,10 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         passed to ``fit()`` contain static covariates. If ``True``, and static covariates are
         available at fitting time, will enforce that all target `series` have the same static
         covariate dimensionality in ``fit()`` and ``predict()``.
+    n_epochs
+        Number of epochs to train. Automatic (``None``): as many as make one step of the optimiser
+        per training window, but at least 400 steps and four epochs, and otherwise at most 1000
+        steps.
     use_reversible_instance_norm
         Whether to normalise each target window by its own past before the network and to return
         forecasts to the original scale after it, in the way the likelihood asks for. The loss is
@@ -100,14 +110,17 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         input shifts or scales the forecast. The default ``None`` adds one thing: if the training
         data kept one level, windows that agree with it are measured by that level, which a short
         noisy window knows badly. A dictionary can set ``{"affine": bool, "eps": float}``.
-        ``False`` gives the plain tutorial.
+        ``False`` gives the plain tutorial: what is left to be chosen automatically is chosen as
+        there (no patches, no dropout, 100 epochs, MSE, a constant learning rate), and nothing but
+        the LSTM leads to the forecast.
     **kwargs
-        Further parameters of Darts' ``TorchForecastingModel`` (``n_epochs``, ``batch_size``,
-        ``random_state``, ``pl_trainer_kwargs``, ``add_encoders``, ...) and
-        ``PLForecastingModule`` (``loss_fn``, ``likelihood``, ``optimizer_cls``, ...), which
-        documents them. Two things differ: the network computes in single precision whatever the
-        dtype of the series, unless ``pl_trainer_kwargs={"precision": ...}`` says otherwise, and
-        forecasts keep the dtype of the series.
+        Further parameters of Darts' ``TorchForecastingModel`` (``batch_size``, ``random_state``,
+        ``pl_trainer_kwargs``, ``add_encoders``, ...) and ``PLForecastingModule`` (``loss_fn``,
+        ``likelihood``, ``optimizer_cls``, ...), which documents them. Four things differ: the
+        network computes in single precision whatever the dtype of the series, unless
+        ``pl_trainer_kwargs={"precision": ...}`` says otherwise; forecasts keep the dtype of the
+        series; the default ``loss_fn`` is the Huber loss, which outliers cannot govern; and
+        without an ``lr_scheduler_cls`` the learning rate falls to zero along a cosine.
 
     Raises
     ------
@@ -140,10 +153,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         output_chunk_shift: int = 0,
         hidden_dim: int = 64,
         n_rnn_layers: int = 1,
-        patch_length: int = 1,
-        dropout: float = 0.0,
+        patch_length: int | None = None,
+        dropout: float | None = None,
         shared_weights: bool = False,
         use_static_covariates: bool = True,
+        n_epochs: int | None = None,
         use_reversible_instance_norm: bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -159,20 +173,24 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             params["input_chunk_length"]
         )
         _check_parameters(params)
+        # a parameter the user left out may also come as `None` from a subclass
+        self._find_level = params["use_reversible_instance_norm"] is None
+        self._is_tutorial = not params["use_reversible_instance_norm"] and not self._find_level
+        params = _choose_automatically(params, self._is_tutorial)
         super().__init__(**self._extract_torch_model_params(**params))
         self.pl_module_params = self._extract_pl_module_params(**params)
-        self._find_level = use_reversible_instance_norm is None
-        if self._find_level:
-            self.pl_module_params["use_reversible_instance_norm"] = True
         # Darts would compute in the dtype of the series, which pandas makes float64: several times
         # slower. The module normalises in that dtype and casts, so nothing is lost.
         self.trainer_params.setdefault("precision", "32-true")
 
         self.hidden_dim = int(hidden_dim)
         self.n_rnn_layers = int(n_rnn_layers)
-        self.patch_length = int(patch_length)
-        self.dropout = float(dropout)
+        self.patch_length = int(params["patch_length"])
+        self.dropout = float(params["dropout"])
         self.shared_weights = shared_weights
+        if self.n_epochs is None:
+            # Lightning would warn about a trainer that is only to predict
+            self.trainer_params["max_epochs"] = 1
         self._mask_inputs = self._min_input_chunk_length < params["input_chunk_length"]
         self._considers_static_covariates = use_static_covariates
 
@@ -285,6 +303,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             shared_weights=self.shared_weights,
             mask_inputs=self._mask_inputs,
             find_level=self._find_level,
+            decay_rate=not self._is_tutorial,
             **self.pl_module_params,
         )
 
@@ -350,13 +369,21 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
                         dataset.series, dataset.past_covariates
                     )
         kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
+        if not kwargs.get("epochs") and self.n_epochs is None:
+            kwargs["epochs"] = self._suited_epochs(len(train_dataset))
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
         setup["datamodule"] = LeanDataModule.like(setup["datamodule"])
         if is_new:
             count = len(train_dataset)
             indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
-            setup["model"].fit_scalers(draw(train_dataset, indices.tolist()))
+            setup["model"].prepare(draw(train_dataset, indices.tolist()), count)
         return setup
+
+    def _suited_epochs(self, n_windows: int) -> int:
+        """Choose a number of epochs by the number of training windows."""
+        steps_per_epoch = -(-n_windows // self.batch_size)
+        steps = min(max(n_windows, _FEWEST_STEPS), _MOST_STEPS)
+        return max(-(-steps // steps_per_epoch), _FEWEST_EPOCHS)
 
     def _check_training_data(self, dataset: ShiftedTorchTrainingDataset) -> None:
         validation.check_values(
@@ -489,9 +516,24 @@ def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
     return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
 
 
+def _choose_automatically(params: dict[str, Any], as_tutorial: bool) -> dict[str, Any]:
+    """Fill in what the user left to us; what each choice is worth: `benchmarks/README.md`."""
+    length = params["input_chunk_length"]
+    divisors = [p for p in range(1, int(1.5 * length**0.5) + 1) if length % p == 0]
+    chosen: dict[str, Any] = {
+        "patch_length": 1 if as_tutorial else max(divisors),
+        "dropout": 0.0 if as_tutorial else 0.5,
+        "loss_fn": nn.MSELoss() if as_tutorial else nn.HuberLoss(delta=0.5),
+        "n_epochs": 100 if as_tutorial else None,  # chosen when the training windows are there
+        "use_reversible_instance_norm": True,
+    }
+    given = {name: value for name, value in params.items() if value is not None}
+    return {**params, **chosen, **given}
+
+
 def _check_parameters(params: dict[str, Any]) -> None:
     validation.check_parameters(
-        params,
+        {name: value for name, value in params.items() if value is not None},
         at_least={
             "input_chunk_length": 1,
             "output_chunk_length": 1,
@@ -503,7 +545,7 @@ def _check_parameters(params: dict[str, Any]) -> None:
             "n_epochs": 0,
         },
     )
-    if params["patch_length"] > params["input_chunk_length"]:
+    if (params["patch_length"] or 1) > params["input_chunk_length"]:
         raise_log(
             ValueError(
                 f"`patch_length` must not exceed `input_chunk_length` "

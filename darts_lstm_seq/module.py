@@ -8,6 +8,7 @@ Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput`
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -22,12 +23,13 @@ from darts.utils.data.torch_datasets.utils import (
     TorchInferenceBatch,
     TorchTrainingBatch,
 )
-from darts.utils.likelihood_models.torch import DirichletLikelihood
+from darts.utils.likelihood_models.torch import DirichletLikelihood, QuantileRegression
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
+from darts_lstm_seq.path import SeasonalPath, find_season
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
 # F past features, D future covariates, S static features per window
@@ -48,6 +50,8 @@ class LSTMSeqModule(PLForecastingModule):
         Whether the network is told which inputs were missing.
     find_level
         Whether windows may be measured by the level that the training data kept.
+    decay_rate
+        Whether the learning rate falls to zero along a cosine, where no scheduler was given.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -65,11 +69,14 @@ class LSTMSeqModule(PLForecastingModule):
         shared_weights: bool,
         mask_inputs: bool,
         find_level: bool,
+        decay_rate: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.shared_weights = shared_weights
         self.find_level = find_level
+        self.decay_rate = decay_rate
+        self._n_steps: float | None = None  # of the training under way
         norm = self.use_reversible_instance_norm
         if norm:
             norm_kwargs = norm if isinstance(norm, dict) else {}
@@ -95,6 +102,10 @@ class LSTMSeqModule(PLForecastingModule):
             patch_length=patch_length,
             dropout=dropout,
             mask_inputs=mask_inputs,
+            path=self._make_path(),
+            target_dim=targets,
+            # every quantile, but only the location of a family with a scale
+            path_outputs=self._nr_params if self._forecasts_values else 1,
             # Darts takes any Monte-Carlo dropout layer, a silent one too, for a source of samples
             dropout_cls=MonteCarloDropout if dropout > 0 else nn.Identity,
         )
@@ -115,6 +126,18 @@ class LSTMSeqModule(PLForecastingModule):
     def _shapes(self) -> dict[str, tuple[int, ...] | None]:
         assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it
         return self.train_sample_shape
+
+    def _make_path(self) -> SeasonalPath | None:
+        # it adds to normalised values; positive values and counts are not shifted
+        if self.rin is None or not self.rin.shifts:
+            return None
+        return SeasonalPath(
+            self.input_chunk_length, self.output_chunk_length, self.output_chunk_shift
+        )
+
+    @property
+    def _forecasts_values(self) -> bool:
+        return self.likelihood is None or isinstance(self.likelihood, QuantileRegression)
 
     @property
     def _nr_params(self) -> int:
@@ -194,8 +217,16 @@ class LSTMSeqModule(PLForecastingModule):
         return x if x is None or not self.standardize else scaler(x)
 
     @torch.no_grad()
-    def fit_scalers(self, batch: TorchTrainingBatch) -> None:
-        """Learn from training samples what does not depend on single windows."""
+    def prepare(self, batch: TorchTrainingBatch, n_windows: int) -> None:
+        """Learn from training samples what does not depend on single windows.
+
+        Parameters
+        ----------
+        batch
+            A sample of the training windows.
+        n_windows
+            Number of windows that it was drawn from.
+        """
         for scaler, tensors in (
             (self.past_scaler, [batch.past_covariates]),
             (self.future_scaler, [batch.historic_future_covariates, batch.future_covariates]),
@@ -206,6 +237,9 @@ class LSTMSeqModule(PLForecastingModule):
                 scaler.fit(torch.cat(known))
         if self.rin is not None and self.rin.shifts:
             self.rin.fit(batch.past_target, batch.future_target, find_level=self.find_level)
+        if self.network.path is not None:
+            season = find_season(batch.past_target, n_windows)
+            self.network.path.prepare(season, n_windows * self.n_targets)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -249,9 +283,9 @@ class LSTMSeqModule(PLForecastingModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Build what the user asked for; Adam and its kin run fused, unless told otherwise.
+        """Build what the user asked for, with a learning rate that falls to zero in the end.
 
-        Fused, an update of so small a network costs a third (`benchmarks/bench_fit.py`).
+        Adam and its kin run fused, unless told otherwise. Fused, an update of so small a network costs a third (`benchmarks/bench_fit.py`).
         """
         if (
             self.optimizer_cls in _FUSABLE
@@ -259,7 +293,18 @@ class LSTMSeqModule(PLForecastingModule):
             and self.trainer.precision in ("32-true", "64-true")
         ):
             self.optimizer_kwargs = {**self.optimizer_kwargs, "fused": True}
-        return super().configure_optimizers()
+        configured = super().configure_optimizers()
+        if not self.decay_rate or self.lr_scheduler_cls is not None:
+            return configured
+        decay = torch.optim.lr_scheduler.LambdaLR(configured, self._share_of_rate)
+        return [configured], [{"scheduler": decay, "interval": "step"}]
+
+    def _share_of_rate(self, step: int) -> float:
+        if step == 0:  # the number of steps is not known before training
+            return 1.0
+        if step == 1 or self._n_steps is None:
+            self._n_steps = self.trainer.estimated_stepping_batches  # infinite if without an end
+        return 0.5 * (1 + math.cos(math.pi * min(step / self._n_steps, 1.0)))
 
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of single steps."""

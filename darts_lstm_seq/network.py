@@ -2,7 +2,7 @@
 
 Pure PyTorch: sequences in, forecasts out. Everything a time series needs around it (normalisation,
 covariate bookkeeping, losses, sampling) lives in `module.py`; gaps in the input are filled by
-`missing.py`.
+`missing.py`; the linear path beside the LSTM is `path.py`.
 
 Source: the "LSTM for sequences" tutorial that every PyTorch beginner meets (`nn.LSTM`,
 `out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network
@@ -11,11 +11,14 @@ for Long-Term Time Series Forecasting", https://arxiv.org/abs/2308.11200.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from darts_lstm_seq.missing import fill_gaps
+from darts_lstm_seq.path import SeasonalPath
 
 # B batch, L input steps, T output steps, F past features, S static features, D future features,
-# N patches, p steps per patch, H hidden, O outputs per forecast step
+# N patches, p steps per patch, H hidden, O outputs per forecast step, C target components,
+# P outputs per component
 
 
 class LSTMSeqNetwork(nn.Module):
@@ -45,6 +48,13 @@ class LSTMSeqNetwork(nn.Module):
         Fraction of the hidden units dropped between the layers and before the linear layer.
     mask_inputs
         Whether each input step also tells the LSTM which of its features were missing (NaN).
+    path
+        A linear way beside the LSTM, whose own share then starts at zero, from each target
+        component to its forecast; `None` for the LSTM alone.
+    target_dim
+        Number of target components C that the path takes: the first of the F features.
+    path_outputs
+        To how many of the P outputs of each component the path leads: the first ones.
     dropout_cls
         The class of the dropout layers.
 
@@ -69,6 +79,9 @@ class LSTMSeqNetwork(nn.Module):
         patch_length: int = 1,
         dropout: float = 0.0,
         mask_inputs: bool = False,
+        path: SeasonalPath | None = None,
+        target_dim: int = 1,
+        path_outputs: int = 1,
         dropout_cls: type[nn.Module] = nn.Dropout,
     ) -> None:
         super().__init__()
@@ -90,6 +103,12 @@ class LSTMSeqNetwork(nn.Module):
             # as in one layer over both: alone, few features would start with large weights
             bound = (hidden_dim + future_dim) ** -0.5
             nn.init.uniform_(self.future_head.weight, -bound, bound)
+        self.path = path
+        self.target_dim = target_dim
+        self.path_outputs = path_outputs
+        if path is not None:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
         """Return the hidden state of the last layer at the last time step, `(B, H)`.
@@ -101,7 +120,9 @@ class LSTMSeqNetwork(nn.Module):
         static
             Static features `(B, S)`.
         """
-        past, missing = fill_gaps(past)  # (B, L, F)
+        return self._encode(*fill_gaps(past), static)
+
+    def _encode(self, past: Tensor, missing: Tensor, static: Tensor | None) -> Tensor:
         if self.mask_inputs:
             past = torch.cat([past, missing.to(past.dtype)], dim=-1)  # (B, L, 2F)
         if self.patch_length > 1:
@@ -135,8 +156,18 @@ class LSTMSeqNetwork(nn.Module):
         static
             Static features `(B, S)`.
         """
-        state = self.dropouts[-1](self.encode(past, static))  # (B, H)
+        past, missing = fill_gaps(past)  # (B, L, F)
+        state = self.dropouts[-1](self._encode(past, missing, static))  # (B, H)
         forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
+        if self.path is not None:
+            forecast = forecast + self._follow_path(past)
         if self.future_head is not None:
             forecast = forecast + self.future_head(future)
         return forecast
+
+    def _follow_path(self, past: Tensor) -> Tensor:
+        assert self.path is not None
+        straight = self.path(past[..., : self.target_dim]).unsqueeze(-1)  # (B, T, C, 1)
+        straight = straight.expand(-1, -1, -1, self.path_outputs)
+        others = self.output_dim // self.target_dim - self.path_outputs
+        return pad(straight, (0, others)).flatten(2)  # (B, T, O)

@@ -27,7 +27,7 @@ def check_parameters(
     at_least
         The smallest legal value of each integer parameter; absent ones pass.
     below_one
-        Names of fractions in [0, 1).
+        Names of fractions in [0, 1); absent ones pass.
     """
     for name, minimum in at_least.items():
         if name not in params:
@@ -37,7 +37,7 @@ def check_parameters(
         if not integral or value < minimum:
             raise_log(ValueError(f"`{name}` must be an integer >= {minimum}, received {value!r}."))
     for name in below_one:
-        value = params[name]
+        value = params.get(name, 0)
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if not number or not 0 <= value < 1:
             raise_log(ValueError(f"`{name}` must be a number in [0, 1), received {value!r}."))

@@ -1,0 +1,162 @@
+"""The straight way from the window to the forecast, beside the LSTM: linear, and aware of a season.
+
+What repeats every season and what merely goes on needs no hidden state; the LSTM is left with the
+rest. With few training windows the path leans on five learnt numbers and on the last season, with
+many on a matrix of its own from each input step to each output step. When and on what the path is
+prepared is decided in `module.py`.
+
+Source: the linear models of Zeng et al., "Are Transformers Effective for Time Series Forecasting?",
+https://arxiv.org/abs/2205.13504, for the matrix; the components of exponential smoothing (level,
+trend and season of the last two seasons) for the five numbers. What each part is worth:
+`benchmarks/accuracy_small.py` and `benchmarks/accuracy_long_horizon.py`.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+# N windows, B batch, L input steps, T output steps, C components
+
+# how far one step of the optimiser moves the path, as a multiple of the LSTM's weights
+_PACE = 3.0
+# windows per weight from which on the matrix leads, not the season
+_ENOUGH = 10
+# an autocorrelation below this is no season; of several peaks the first within reach of the best
+_WEAKEST, _NEARLY_BEST = 0.3, 0.85
+
+
+class SeasonalPath(nn.Module):
+    """Linear forecasts of each component from its own window, all components alike.
+
+    Before `prepare` the path forecasts the last value.
+
+    Parameters
+    ----------
+    input_chunk_length
+        Number of input steps L.
+    output_chunk_length
+        Number of forecast steps T.
+    output_chunk_shift
+        Number of steps between the last input step and the first forecast step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.path import SeasonalPath
+    >>> path = SeasonalPath(input_chunk_length=4, output_chunk_length=2)
+    >>> window = torch.tensor([[[1.0], [2.0], [1.0], [3.0]]])
+    >>> path(window).flatten()
+    tensor([3., 3.], grad_fn=<ViewBackward0>)
+    >>> path.prepare(season=2, n_windows=0)
+    >>> path(window).flatten()
+    tensor([1., 3.], grad_fn=<ViewBackward0>)
+    """
+
+    phases: Tensor
+    moments: Tensor
+    cycles: Tensor
+    scarcity: Tensor
+
+    def __init__(
+        self, input_chunk_length: int, output_chunk_length: int, output_chunk_shift: int = 0
+    ) -> None:
+        super().__init__()
+        self.shift = output_chunk_shift
+        self.gains = nn.Parameter(torch.zeros(5))
+        self.matrix = nn.Parameter(torch.zeros(output_chunk_length, input_chunk_length))
+        # the steps of the last and the last but one season that each forecast step repeats
+        self.register_buffer("phases", torch.zeros(2, output_chunk_length, dtype=torch.long))
+        # rows that weigh the window: its last value, that of a season before, both seasons' means
+        self.register_buffer("moments", torch.zeros(4, input_chunk_length))
+        self.register_buffer("cycles", torch.zeros(output_chunk_length))
+        self.register_buffer("scarcity", torch.zeros(()))
+        self.prepare(season=1, n_windows=0)
+
+    @torch.no_grad()
+    def prepare(self, season: int, n_windows: int) -> None:
+        """Set what is known before training.
+
+        Parameters
+        ----------
+        season
+            Number of steps after which the series repeats itself, at most L; `1` for none.
+        n_windows
+            Number of training windows, over all components.
+        """
+        steps, length = self.matrix.shape
+        ahead = self.shift + torch.arange(steps)
+        last = length - season + ahead % season  # (T,)
+        before = max(length - 2 * season, 0)
+        self.phases.copy_(torch.stack([last, (last - season).clamp(min=0)]))
+        self.moments.zero_()
+        self.moments[0, -1] = 1
+        self.moments[1, max(length - 1 - season, 0)] = 1
+        self.moments[2, length - season :] = 1 / season
+        previous = slice(before, max(length - season, 1))
+        self.moments[3, previous] = 1 / (previous.stop - previous.start)
+        cycles = ahead // season + 1.0
+        self.cycles.copy_(cycles / cycles[-1])
+        self.scarcity.fill_(_ENOUGH * length / (_ENOUGH * length + n_windows))
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""
+        season, previous = window[:, self.phases].unbind(1)  # (B, T, C) each
+        last, lag, level, level_before = (self.moments @ window).split(1, dim=1)  # (B, 1, C) each
+        growth = level - level_before
+        parts = (
+            growth * self.cycles[:, None],  # the season goes on growing
+            (last - lag) - growth,  # the newest values ran ahead of the season
+            (previous - level_before) - (season - level),  # back to the profile before
+            last - season,
+            level - season,
+        )
+        gains = _PACE * self.scarcity * self.gains
+        matrix = _PACE * (1 - self.scarcity) * self.matrix
+        known = last + self.scarcity * (season - last)
+        learnt = sum(gain * part for gain, part in zip(gains, parts, strict=True))
+        return known + learnt + linear(window.transpose(1, 2), matrix).transpose(1, 2)
+
+
+def find_season(windows: Tensor, n_windows: int) -> int:
+    """Return the number of steps after which windows repeat themselves, `1` if they do not.
+
+    The first clear peak of the autocorrelation of their differences; at most half a window, for a
+    season must be seen twice.
+
+    Parameters
+    ----------
+    windows
+        A sample of the training windows, `(N, L, C)`; NaN marks missing values.
+    n_windows
+        Number of windows that the sample was drawn from.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.path import find_season
+    >>> steps = torch.arange(100.0)
+    >>> wave = torch.sin(2 * torch.pi * steps / 12).unfold(0, 36, 1).unsqueeze(-1)
+    >>> find_season(wave, len(wave))
+    12
+    """
+    changes = windows.diff(dim=1)
+    changes = changes - changes.nanmean(dim=1, keepdim=True)  # free of a trend
+    size = changes.square().nanmean(dim=1, keepdim=True).sqrt()
+    changes = (changes / size).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)  # (N, L - 1, C)
+    count = changes.shape[1]
+    longest = windows.shape[1] // 2
+    power = changes.square().mean()
+    if longest < 2 or power == 0:
+        return 1
+    lags = range(min(longest + 1, count - 1) + 1)
+    found = [((changes[:, lag:] * changes[:, : count - lag]).mean() / power).item() for lag in lags]
+    weakest = max(_WEAKEST, 2 / (n_windows + windows.shape[1]) ** 0.5)
+    peaks = {
+        lag: found[lag]
+        for lag in range(2, longest + 1)
+        if found[lag] > weakest
+        and found[lag] > found[lag - 1]
+        and (lag + 1 >= len(found) or found[lag] >= found[lag + 1])
+    }
+    best = max(peaks.values(), default=0.0)
+    return next((lag for lag, value in peaks.items() if value >= _NEARLY_BEST * best), 1)
