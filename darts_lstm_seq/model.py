@@ -220,17 +220,17 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         validation.check_parameters({"n": n}, at_least={"n": 1}, below_one=())
         if series is not None:
             validation.check_given(series)
-        if self._draws_nothing:
+        # `mc_dropout` may be among the positional arguments after the covariates
+        if len(args) <= 2 and self._draws_nothing(kwargs):
             return MixedCovariatesTorchModel.predict.__wrapped__(self, n, series, *args, **kwargs)
         return super().predict(n, series, *args, **kwargs)
 
-    @property
-    def _draws_nothing(self) -> bool:
-        """Whether predictions need no random numbers.
+    def _draws_nothing(self, kwargs: dict[str, Any]) -> bool:
+        """Whether a prediction needs no random numbers.
 
         Seeding them costs a quarter of a prediction (`benchmarks/bench_predict.py`).
         """
-        return self.likelihood is None and self.dropout == 0
+        return self.likelihood is None and not kwargs.get("mc_dropout")
 
     @override
     @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)
@@ -445,7 +445,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
         arguments = (n, dataset, direct or trainer, batch_size, verbose)
         try:
-            if self._draws_nothing:
+            if self._draws_nothing(kwargs):
                 # what a data loader draws all the same must not move the user's random state
                 with torch.random.fork_rng(devices=[]):
                     predict = MixedCovariatesTorchModel.predict_from_dataset.__wrapped__

@@ -35,7 +35,8 @@ class LSTMSeqNetwork(nn.Module):
     static_dim
         Number of static features S; each patch sees all of them.
     future_dim
-        Number of features D known at each forecast step; step t sees those of step t.
+        Number of features D known at each forecast step; step t sees those of step t, through
+        two layers of its own.
     hidden_dim
         Size H of the hidden state.
     n_rnn_layers
@@ -98,11 +99,14 @@ class LSTMSeqNetwork(nn.Module):
         )
         self.dropouts = nn.ModuleList(dropout_cls(dropout) for _ in range(n_rnn_layers))
         self.head = nn.Linear(hidden_dim, output_chunk_length * output_dim)
-        self.future_head = nn.Linear(future_dim, output_dim, bias=False) if future_dim else None
-        if self.future_head is not None:
-            # as in one layer over both: alone, few features would start with large weights
-            bound = (hidden_dim + future_dim) ** -0.5
-            nn.init.uniform_(self.future_head.weight, -bound, bound)
+        # two layers, for what is known ahead seldom acts in a straight line: temperature on load
+        self.future_head = (
+            nn.Sequential(
+                nn.Linear(future_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, output_dim)
+            )
+            if future_dim
+            else None
+        )
         self.path = path
         self.target_dim = target_dim
         self.path_outputs = path_outputs
