@@ -41,6 +41,8 @@ from darts_lstm_seq.predictor import DirectPredictor
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+# chosen by us where they are `None`
+_AUTOMATIC = ("patch_length", "dropout", "n_epochs")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
 # of the optimiser, where the number of epochs is left to us
@@ -533,7 +535,7 @@ def _choose_automatically(params: dict[str, Any], as_tutorial: bool) -> dict[str
 
 def _check_parameters(params: dict[str, Any]) -> None:
     validation.check_parameters(
-        {name: value for name, value in params.items() if value is not None},
+        {k: v for k, v in params.items() if not (v is None and k in _AUTOMATIC)},
         at_least={
             "input_chunk_length": 1,
             "output_chunk_length": 1,

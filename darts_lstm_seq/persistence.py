@@ -56,7 +56,7 @@ class SurvivesCopies(TorchForecastingModel):
         if network is not None:
             weights = torch.load(io.BytesIO(network), map_location="cpu", weights_only=True)
             model = self._create_model(self.train_sample)
-            dtypes = {weight.dtype for weight in weights.values()}
+            dtypes = {w.dtype for w in weights.values() if w.dtype.is_floating_point}
             model.to_dtype(dtypes.pop() if len(dtypes) == 1 else torch.float32)
             model.load_state_dict(weights)
             self.model = model

@@ -57,13 +57,16 @@ def make(
         "shared_weights": False,
         "mask_inputs": False,
         "find_level": False,
+        "decay_rate": False,
         "input_chunk_length": L,
         "output_chunk_length": T,
         "train_sample_shape": shapes,
         "use_reversible_instance_norm": True,
     }
     torch.manual_seed(0)
-    return LSTMSeqModule(**params | changes).eval()
+    module = LSTMSeqModule(**params | changes).eval()
+    module.network.head.reset_parameters()  # beside the path it starts at zero, which hides all
+    return module
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -99,10 +102,11 @@ def test_without_normalisation_it_is_the_tutorial(n_rnn_layers: int) -> None:
     torch.testing.assert_close(module(PLModuleInput(x)).prediction, expected, rtol=0, atol=1e-6)
 
 
-def test_normalised_it_is_the_tutorial_on_normalised_windows() -> None:
+def test_normalised_it_is_the_tutorial_and_a_path_on_normalised_windows() -> None:
     module, x = make(), 500 + 30 * batch().past_target
     mean, spread = x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True, correction=0)
-    inner = Tutorial(module.network)(((x - mean) / spread).float()).view(B, T, C)
+    window = ((x - mean) / spread).float()
+    inner = Tutorial(module.network)(window).view(B, T, C) + module.network.path(window)
     expected = mean + spread * inner.double()
     torch.testing.assert_close(
         module(PLModuleInput(x)).prediction[..., 0], expected, rtol=0, atol=1e-4
@@ -242,7 +246,9 @@ def test_encode_is_the_state_behind_the_forecast(shared_weights: bool) -> None:
     inner = module.network.head(state.view(B, networks, 6)).view(B, networks, T, -1)
     inner = inner.transpose(1, 2).reshape(B, T, C)
     x = given.past_target
-    expected = x.mean(1, keepdim=True) + x.std(1, keepdim=True, correction=0) * inner
+    mean, spread = x.mean(1, keepdim=True), x.std(1, keepdim=True, correction=0)
+    inner = inner + module.network.path(((x - mean) / spread).float())
+    expected = mean + spread * inner
     torch.testing.assert_close(forecast(module, given)[..., 0], expected, rtol=0, atol=1e-5)
 
 
@@ -399,7 +405,7 @@ def test_affine_weights_cannot_shrink_the_loss() -> None:
     torch.testing.assert_close(loss_of(module, given).double(), expected, rtol=1e-4, atol=1e-6)
     with torch.no_grad():
         module.rin.affine_weight.mul_(0.1)
-        module.rin.affine_bias.add_(0.3)
+        module.rin.affine_bias.add_(3.0)
     # the network's forecasts changed, and the loss is still that of what comes out
     changed = _squares(module, given).mean()
     assert changed > expected
@@ -470,7 +476,7 @@ def _training_batch() -> TorchTrainingBatch:
 
 def test_covariates_are_standardised_by_the_training_samples() -> None:
     module, training = make(INPUTS), _training_batch()
-    module.fit_scalers(training)
+    module.prepare(training, 40)
     fields = {
         module.past_scaler: ["past_covariates"],
         module.future_scaler: ["historic_future_covariates", "future_covariates"],
@@ -482,7 +488,7 @@ def test_covariates_are_standardised_by_the_training_samples() -> None:
         np.testing.assert_allclose(scaler.stdev, rows.std(axis=0), rtol=1e-4)
     # so their unit does not matter
     given, other = batch(INPUTS), make(INPUTS)
-    other.fit_scalers(training.replace(past_covariates=training.past_covariates * 1e-9))
+    other.prepare(training.replace(past_covariates=training.past_covariates * 1e-9), 40)
     small = given.replace(past_covariates=given.past_covariates * 1e-9)
     torch.testing.assert_close(forecast(other, small), forecast(module, given), rtol=0, atol=1e-5)
 
@@ -490,7 +496,7 @@ def test_covariates_are_standardised_by_the_training_samples() -> None:
 def test_without_normalisation_covariates_enter_as_they_are() -> None:
     module, given = make(INPUTS, use_reversible_instance_norm=False), batch(INPUTS)
     before = forecast(module, given)
-    module.fit_scalers(_training_batch())
+    module.prepare(_training_batch(), 40)
     assert torch.equal(forecast(module, given), before)
 
 
@@ -498,7 +504,7 @@ def test_the_level_of_the_training_data_is_learnt_on_demand() -> None:
     past, future = 50 + _random(60, L, C), 50 + _random(60, T, C, seed=1)
     for find_level in (False, True):
         module = make(find_level=find_level)
-        module.fit_scalers(TorchTrainingBatch(past_target=past, future_target=future))
+        module.prepare(TorchTrainingBatch(past_target=past, future_target=future), 60)
         module.rin(past[:1])
         own = past[:1].mean(dim=1, keepdim=True)
         assert torch.allclose(module.rin.mean, own) != find_level

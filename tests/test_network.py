@@ -161,10 +161,11 @@ def test_future_features_of_a_step_reach_that_step_alone() -> None:
         (gradient,) = torch.autograd.grad(forecast[:, step].sum(), future, retain_graph=True)
         reached = gradient.abs().sum(dim=(0, 2)) > 0
         assert reached.tolist() == [other == step for other in range(4)]
-    # linear, on top of what the past says
+    # two layers, on top of what the past says
     plain = Tutorial(network)(past).view(2, 4, 3)
-    weight = network.future_head.weight  # (O, D)
-    expected = plain + torch.einsum("btd,od->bto", future, weight)
+    first, _, second = network.future_head
+    inner = torch.einsum("btd,hd->bth", future, first.weight) + first.bias
+    expected = plain + torch.einsum("bth,oh->bto", inner.clamp(min=0), second.weight) + second.bias
     torch.testing.assert_close(forecast, expected, rtol=0, atol=1e-6)
 
 

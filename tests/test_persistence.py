@@ -408,7 +408,7 @@ def test_whether_there_is_a_mask_travels_with_the_weights(
     other = LSTMSeqModel(L, T, **tiny)
     other.load_weights("model.pt")
     for one in (other, LSTMSeqModel.load("model.pt"), copy.deepcopy(model)):
-        assert one.model.network.layers[0].input_size == (2 if masked else 1)
+        assert one.model.network.layers[0].input_size == one.patch_length * (2 if masked else 1)
         np.testing.assert_array_equal(told(one, series), told(model, series))
 
 
