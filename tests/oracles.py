@@ -86,3 +86,47 @@ def drawn_windows(
             own.append(own[len(own) - count])
         drawn += [(series, start) for start in own[:wanted]]
     return drawn
+
+
+def seasonal_forecast(
+    window: list[float],
+    gains: list[float],
+    matrix: list[list[float]],
+    season: int,
+    n_windows: int,
+    shift: int = 0,
+) -> list[float]:
+    """Forecast one component as `SeasonalPath` does, step by step."""
+    length = len(window)
+    scarcity = 10 * length / (10 * length + n_windows)
+
+    def at(step: int) -> float:  # the oldest value stands for what came before
+        return window[max(step, 0)]
+
+    def mean(steps: list[float]) -> float:
+        return sum(steps) / len(steps)
+
+    end = length - season  # where the last season begins
+    level = mean(window[end:])
+    level_before = mean(window[max(end - season, 0) : max(end, 1)])
+    last, lag = window[-1], at(length - 1 - season)
+    growth = level - level_before
+    horizon = len(matrix)
+    forecast = []
+    for step in range(horizon):
+        ahead = shift + step
+        same = at(end + ahead % season)
+        before = at(end - season + ahead % season)
+        cycle = (ahead // season + 1) / ((shift + horizon - 1) // season + 1)
+        parts = [
+            growth * cycle,
+            (last - lag) - growth,
+            (before - level_before) - (same - level),
+            last - same,
+            level - same,
+        ]
+        value = (1 - scarcity) * last + scarcity * same
+        value += sum(3 * scarcity * gain * part for gain, part in zip(gains, parts, strict=True))
+        value += sum(3 * (1 - scarcity) * w * x for w, x in zip(matrix[step], window, strict=True))
+        forecast.append(value)
+    return forecast
