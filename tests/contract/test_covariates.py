@@ -208,7 +208,10 @@ def test_without_shared_weights_components_inform_each_other(tiny: dict[str, Any
     errors = []
     for shared in (False, True):
         model = LSTMSeqModel(
-            24, 3, shared_weights=shared, **tiny | {"n_epochs": 40, "hidden_dim": 16}
+            24,
+            3,
+            shared_weights=shared,
+            **tiny | {"n_epochs": 40, "hidden_dim": 16, "optimizer_kwargs": {"lr": 1e-2}},
         )
         model.fit(series[:-40])
         forecasts = model.historical_forecasts(series, start=-40, forecast_horizon=3, retrain=False)

@@ -108,7 +108,7 @@ def test_the_level_and_the_spread_of_noise_are_found(family: str, tiny: dict[str
     }[family]
     series = TimeSeries.from_values((7e4 + 3e3 * draw).astype("float32"))
     model = LSTMSeqModel(
-        32, 2, likelihood=getattr(families, f"{family}Likelihood")(), **tiny | {"n_epochs": 20}
+        32, 2, likelihood=getattr(families, f"{family}Likelihood")(), **tiny | {"n_epochs": 30}
     ).fit(series)
     location, scale = (
         model.historical_forecasts(
@@ -135,7 +135,7 @@ def test_the_rate_of_counts_is_found(family: str, tiny: dict[str, Any]) -> None:
     }[family]()
     series = TimeSeries.from_values(draw.astype("float32"))
     model = LSTMSeqModel(
-        32, 2, likelihood=getattr(families, f"{family}Likelihood")(), **tiny | {"n_epochs": 20}
+        32, 2, likelihood=getattr(families, f"{family}Likelihood")(), **tiny | {"n_epochs": 30}
     ).fit(series)
     samples = model.historical_forecasts(
         series, start=300, retrain=False, forecast_horizon=2, num_samples=100
@@ -177,7 +177,12 @@ def test_a_prior_is_in_the_units_of_the_data(tiny: dict[str, Any]) -> None:
         likelihood = families.GaussianLikelihood(
             prior_mu=320.0, prior_sigma=2.0, prior_strength=strength
         )
-        model = LSTMSeqModel(12, 4, likelihood=likelihood, **tiny | {"n_epochs": 60})
+        model = LSTMSeqModel(
+            12,
+            4,
+            likelihood=likelihood,
+            **tiny | {"n_epochs": 60, "optimizer_kwargs": {"lr": 1e-2}},
+        )
         told = model.fit(series).predict(4, predict_likelihood_parameters=True)
         errors.append(np.abs(told.values()[:, 0] - 320).mean())
     assert errors[1] < 0.7 * errors[0]

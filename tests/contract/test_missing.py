@@ -34,7 +34,7 @@ def error(
     model = LSTMSeqModel(
         24,
         6,
-        optimizer_kwargs={"lr": 5e-3},
+        optimizer_kwargs={"lr": 1e-2},
         **tiny | {"hidden_dim": 16, "n_epochs": 20},
     )
     model.fit(given[:-LAST], past_covariates=past)

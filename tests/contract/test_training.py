@@ -54,7 +54,9 @@ def test_sample_weights_say_what_counts(form: str, tiny: dict[str, Any]) -> None
         first[:, 1] = 1
     names = series.components[: first.shape[1]]
     weight = TimeSeries(times=series.time_index, values=first, components=names)
-    model = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 30, "hidden_dim": 16})
+    model = LSTMSeqModel(
+        12, 4, **tiny | {"n_epochs": 30, "hidden_dim": 16, "optimizer_kwargs": {"lr": 1e-2}}
+    )
     model.fit(series, sample_weight=weight)
     errors = {}
     for half, where in [("first", series[:120]), ("second", series[120:])]:
