@@ -22,9 +22,9 @@ from torch.autograd.function import once_differentiable
 class Recurrence(torch.autograd.Function):
     """One LSTM layer: inputs `(N, K, I, B)` to its hidden states `(N, K, H, B)` or the last one.
 
-    `Recurrence.apply(inputs, weights, whole)`: the weights `(K, 4H, R)` are those of `nn.LSTM`, with
-    its order of gates, side by side: of the inputs, the sum of both biases, of the hidden state;
-    with `whole` all hidden states are returned. First derivatives only.
+    `Recurrence.apply(inputs, weights, whole)`: the weights `(K, 4H, R)` are those of `nn.LSTM` side
+    by side, in its order of gates: of the inputs, both biases added, of the hidden state. With
+    `whole` all hidden states are returned. First derivatives only.
 
     Examples
     --------

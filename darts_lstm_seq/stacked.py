@@ -269,7 +269,7 @@ def _structure(network: LSTMSeqNetwork) -> dict[str, Any]:
     """Return by name whatever must be equal in a stack."""
     found = {name: getattr(network, name) for name in _EQUAL}
     found["dropout"] = [str(dropout) for dropout in network.dropouts]
-    for name, value in network.state_dict().items():
-        found[name] = (tuple(value.shape), value.dtype, value.device)
-    trained = [name for name, weight in network.named_parameters() if weight.requires_grad]
-    return found | {"trained weights": trained}
+    for name, value in network.state_dict(keep_vars=True).items():
+        trained = "trained" if value.requires_grad else "not trained"
+        found[name] = (tuple(value.shape), value.dtype, value.device, trained)
+    return found
