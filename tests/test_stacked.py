@@ -67,7 +67,7 @@ def _compare(
 def test_a_stack_equals_its_networks(
     count: int, n_rnn_layers: int, patch_length: int, mask_inputs: bool, dtype: torch.dtype
 ) -> None:
-    # the formulas are judged in double precision, single precision needs a look at all of it at once
+    # formulas are judged in double precision; single precision gets one look, at all of it
     every = [(0, 0, 0), (1, 0, 1), (0, 1, 3)]
     for has_static, has_future, path_outputs in every if dtype == torch.float64 else [(1, 1, 1)]:
         networks = _networks(
