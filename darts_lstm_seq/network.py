@@ -127,18 +127,7 @@ class LSTMSeqNetwork(nn.Module):
         return self._encode(*fill_gaps(past), static)
 
     def _encode(self, past: Tensor, missing: Tensor, static: Tensor | None) -> Tensor:
-        if self.mask_inputs:
-            past = torch.cat([past, missing.to(past.dtype)], dim=-1)  # (B, L, 2F)
-        if self.patch_length > 1:
-            remainder = -past.shape[1] % self.patch_length
-            if remainder:
-                oldest = past[:, :1].expand(-1, remainder, -1)
-                past = torch.cat([oldest, past], dim=1)
-            past = past.unflatten(1, (-1, self.patch_length)).flatten(2)  # (B, N, pF)
-        if static is not None:
-            repeated = static.unsqueeze(1).expand(-1, past.shape[1], -1)
-            past = torch.cat([past, repeated], dim=-1)  # (B, N, pF + S)
-
+        past = cut_patches(past, missing, static, self.patch_length, self.mask_inputs)
         last = self.layers[-1]
         for lstm, dropout in zip(self.layers, self.dropouts, strict=True):
             past, (state, _) = lstm(past)  # (B, N, H), (1, B, H)
@@ -175,3 +164,46 @@ class LSTMSeqNetwork(nn.Module):
         straight = straight.expand(-1, -1, -1, self.path_outputs)
         others = self.output_dim // self.target_dim - self.path_outputs
         return pad(straight, (0, others)).flatten(2)  # (B, T, O)
+
+
+def cut_patches(
+    past: Tensor, missing: Tensor, static: Tensor | None, patch_length: int, mask_inputs: bool
+) -> Tensor:
+    """Return what enters the first LSTM layer: one row per patch, `(B, N, p * F + S)`.
+
+    With `mask_inputs` each input step brings 2F numbers instead of F.
+
+    Parameters
+    ----------
+    past
+        Input windows without NaN `(B, L, F)`.
+    missing
+        Which of their values were missing `(B, L, F)`.
+    static
+        Static features `(B, S)`.
+    patch_length
+        Number p of consecutive input steps in one patch.
+    mask_inputs
+        Whether `missing` is part of the input.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.network import cut_patches
+    >>> window = torch.tensor([[[1.0], [2.0], [3.0]]])
+    >>> cut_patches(window, torch.isnan(window), None, patch_length=2, mask_inputs=False)
+    tensor([[[1., 1.],
+             [2., 3.]]])
+    """
+    if mask_inputs:
+        past = torch.cat([past, missing.to(past.dtype)], dim=-1)  # (B, L, 2F)
+    if patch_length > 1:
+        remainder = -past.shape[1] % patch_length
+        if remainder:
+            oldest = past[:, :1].expand(-1, remainder, -1)
+            past = torch.cat([oldest, past], dim=1)
+        past = past.unflatten(1, (-1, patch_length)).flatten(2)  # (B, N, pF)
+    if static is not None:
+        repeated = static.unsqueeze(1).expand(-1, past.shape[1], -1)
+        past = torch.cat([past, repeated], dim=-1)  # (B, N, pF + S)
+    return past

@@ -3,9 +3,12 @@
 Tests compare with these, on grids of sizes; nothing here is imported by the package.
 """
 
+import math
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from darts_lstm_seq.network import LSTMSeqNetwork
@@ -130,3 +133,25 @@ def seasonal_forecast(
         value += sum(3 * (1 - scarcity) * w * x for w, x in zip(matrix[step], window, strict=True))
         forecast.append(value)
     return forecast
+
+
+def train_one_by_one(
+    networks: list[LSTMSeqNetwork],
+    make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    batches: list[list[tuple[Tensor, Tensor]]],
+) -> list[list[float]]:
+    """Train each network by itself on its own batches, at a rate that falls as a cosine to zero."""
+    losses = []
+    for network, own in zip(networks, batches, strict=True):
+        optimizer = make_optimizer(list(network.parameters()))
+        rate = optimizer.param_groups[0]["lr"]
+        found = []
+        for step, (past, target) in enumerate(own):
+            optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / len(own))) / 2
+            loss = (network(past) - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        losses.append(found)
+    return losses
