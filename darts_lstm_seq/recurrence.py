@@ -48,8 +48,8 @@ class Recurrence(torch.autograd.Function):
         gates = x.new_empty(n_steps, n_networks, 4 * hidden, batch)
         cells = x.new_zeros(n_steps + 1, n_networks, hidden, batch)
         bounded = torch.empty_like(cells[1:])
-        # tanh(x) = 2 * sigmoid(2x) - 1, for PyTorch's sigmoid is the faster of the two on a CPU: 5 to
-        # 10 % of the time of forward and backward with 16 networks or more, nothing with 8
+        # tanh(x) = 2 * sigmoid(2x) - 1, for PyTorch's sigmoid is the faster of the two on a CPU:
+        # 5 to 10 % of forward and backward with 16 networks or more, nothing with 8
         doubled = weights.clone()
         doubled[:, 2 * hidden : 3 * hidden] *= 2
         for row, gate, (entry, forget, new, out), cell, next_cell, bound, state in zip(
