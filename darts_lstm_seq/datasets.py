@@ -164,6 +164,11 @@ class _WholeBatches(TorchDataset):
         return fields
 
     @property
+    def draws_whole_batches(self) -> bool:
+        """Whether batches are gathered; otherwise they are lists of samples."""
+        return bool(self._buffers)
+
+    @property
     def has_missing(self) -> bool:
         """Whether a target or past covariates miss a value (NaN), in windows or outside them."""
         names = ("series", "past_covariates")

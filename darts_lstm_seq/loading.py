@@ -32,11 +32,14 @@ class LeanRandomSampler(RandomSampler):
     [0, 1, 2]
     """
 
-    def __iter__(self) -> Iterator[int]:
+    def draw_order(self) -> torch.Tensor:
+        """Return the sample numbers of one epoch in a random order."""
         generator = torch.Generator()
         generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
-        order = torch.randperm(len(self.data_source), generator=generator)
-        for chunk in order.split(_CHUNK):
+        return torch.randperm(len(self.data_source), generator=generator)
+
+    def __iter__(self) -> Iterator[int]:
+        for chunk in self.draw_order().split(_CHUNK):
             yield from chunk.tolist()
 
 

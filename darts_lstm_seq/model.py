@@ -7,6 +7,7 @@ Source: `darts.models.BlockRNNModel`, whose parameter names and behaviour this c
 changing the class name in an existing script is enough.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Self, TypeVar, cast
@@ -33,7 +34,7 @@ from darts.utils.serialization import add_safe_globals
 from torch import nn
 from typing_extensions import override
 
-from darts_lstm_seq import persistence, validation
+from darts_lstm_seq import backtest, persistence, validation
 from darts_lstm_seq.datasets import BatchInferenceDataset, BatchTrainingDataset, collate, draw
 from darts_lstm_seq.loading import LeanDataModule
 from darts_lstm_seq.module import LSTMSeqModule
@@ -147,6 +148,10 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     """
 
     trainer: pl.Trainer | None
+    # how many networks a retrained backtest trains together, at most: more need more memory, and
+    # gain nothing (`benchmarks/bench_backtest.py`)
+    folds_per_stack: int = 32
+    _recorder: backtest.Recorder | None = None
 
     def __init__(
         self,
@@ -239,6 +244,40 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
         with persistence.unharmed(self):
             return super().fit_from_dataset(*args, **kwargs)
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.historical_forecasts)
+    def historical_forecasts(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Any:
+        loop = super().historical_forecasts
+        bound = inspect.signature(loop).bind(series, *args, **kwargs)
+        bound.apply_defaults()
+        return backtest.historical_forecasts(self, loop, dict(bound.arguments))
+
+    @override
+    def untrained_model(self) -> Self:
+        if self._recorder is None:
+            return super().untrained_model()
+        return cast("Self", self._recorder.untrained(super().untrained_model))
+
+    def _fit_wrapper(self, *args: Any, **kwargs: Any) -> Any:
+        if self._recorder is not None and self._recorder.replays:
+            return self
+        return super()._fit_wrapper(*args, **kwargs)
+
+    def _setup_trainer(
+        self, trainer: Any, model: Any, verbose: bool | None = None, epochs: int = 0
+    ) -> Any:
+        if self._recorder is not None and trainer is None:
+            return backtest.Postponed(epochs)
+        return super()._setup_trainer(trainer, model, verbose, epochs)
+
+    def _train(self, trainer: Any, model: Any, datamodule: Any, load_best: bool = False) -> None:
+        if isinstance(trainer, backtest.Postponed):
+            assert self._recorder is not None
+            self._fit_called, self.model = True, model
+            self._recorder.record(self, model, datamodule, trainer)
+            return
+        super()._train(trainer, model, datamodule, load_best)
 
     def encode(
         self,

@@ -9,7 +9,7 @@ Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput`
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -254,50 +254,63 @@ class LSTMSeqModule(PLForecastingModule):
             return batch
         return _map_tensors(batch, lambda x: x.to(device, non_blocking=True))
 
+    def forecast_and_label(
+        self, batch: TorchTrainingBatch, stage: ModuleStage
+    ) -> tuple[PLModuleOutput, Tensor]:
+        """Return forecasts and the labels `(B, T, C)` in the space in which the loss lives.
+
+        A label that is missing, or has no unit there, is NaN.
+        """
+        x_in = batch.to_module_input(stage=stage)
+        norm = self._loss_norm
+        if norm is None:
+            return self(x_in), batch.future_target
+        x_in = x_in.replace(past_target=norm(x_in.past_target))
+        prediction = self._predict_normalized(x_in)
+        label = norm.transform(batch.future_target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
+        # a constant past has no scale to measure labels by
+        label = torch.where(norm.constant, torch.nan, label).to(prediction.dtype)
+        return PLModuleOutput(prediction=prediction), label
+
     def _train_val_step(
         self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
     ) -> Tensor:
-        x_in = batch.to_module_input(stage=stage)
-        target = batch.future_target
-        norm = self._loss_norm
-        if norm is not None:
-            x_in = x_in.replace(past_target=norm(x_in.past_target))
-            prediction = self._predict_normalized(x_in)
-            label = norm.transform(target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
-            # a constant past has no scale to measure labels by
-            label = torch.where(norm.constant, torch.nan, label).to(prediction.dtype)
-            output = PLModuleOutput(prediction=prediction)
-        else:
-            output, label = self(x_in), target
+        output, label = self.forecast_and_label(batch, stage)
         loss = self._compute_loss(output, label, criterion, batch.sample_weight)
         if stage is ModuleStage.TRAIN:
             self._last_loss = loss.detach()
         # callbacks read the loss at the end of the epoch, before this module's own hook
         if stage is not ModuleStage.TRAIN or self._steps_are_watched or self.trainer.is_last_batch:
-            name, batch_size = f"{stage.value}_loss", target.shape[0]
+            name, batch_size = f"{stage.value}_loss", label.shape[0]
             self.log(name, loss, batch_size=batch_size, prog_bar=True, sync_dist=True)
         if len(metrics):
-            if norm is not None:
-                output = output.replace(prediction=norm.inverse(output.prediction))
-            self._update_metrics(output, target, metrics)
+            if self._loss_norm is not None:
+                output = output.replace(prediction=self._loss_norm.inverse(output.prediction))
+            self._update_metrics(output, batch.future_target, metrics)
         return loss
 
     def configure_optimizers(self) -> Any:
         """Build what the user asked for, with a learning rate that falls to zero in the end.
 
-        Adam and its kin run fused, unless told otherwise. Fused, an update of so small a network costs a third (`benchmarks/bench_fit.py`).
+        Adam and its kin run fused, unless told otherwise: an update of so small a network then
+        costs a third (`benchmarks/bench_fit.py`).
         """
-        if (
-            self.optimizer_cls in _FUSABLE
-            and not {"foreach", "fused", "differentiable"} & self.optimizer_kwargs.keys()
-            and self.trainer.precision in ("32-true", "64-true")
-        ):
-            self.optimizer_kwargs = {**self.optimizer_kwargs, "fused": True}
+        self.optimizer_kwargs = self.choose_optimizer_kwargs(self.trainer.precision)
         configured = super().configure_optimizers()
         if not self.decay_rate or self.lr_scheduler_cls is not None:
             return configured
         decay = torch.optim.lr_scheduler.LambdaLR(configured, self._share_of_rate)
         return [configured], [{"scheduler": decay, "interval": "step"}]
+
+    def choose_optimizer_kwargs(self, precision: str) -> dict[str, Any]:
+        """Return the arguments of the optimiser, with fused kernels where they can be had."""
+        if (
+            self.optimizer_cls in _FUSABLE
+            and not {"foreach", "fused", "differentiable"} & self.optimizer_kwargs.keys()
+            and precision in ("32-true", "64-true")
+        ):
+            return {**self.optimizer_kwargs, "fused": True}
+        return self.optimizer_kwargs
 
     def _share_of_rate(self, step: int) -> float:
         if step == 0:  # the number of steps is not known before training
@@ -318,15 +331,7 @@ class LSTMSeqModule(PLForecastingModule):
         ValueError
             If any is NaN or infinite: training would go on silently, or end.
         """
-        vital = (self._last_loss, *self.parameters())
-        if not all(torch.isfinite(tensor).all() for tensor in vital):
-            raise ValueError(
-                f"Training failed: weights are lost in epoch {self.current_epoch}, where "
-                f"`train_loss` is {self._last_loss.item()}. Lower the learning rate "
-                f"(`optimizer_kwargs={{'lr': ...}}`), set "
-                f"`pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your own "
-                f"dataset, look for NaN or infinite values in it."
-            )
+        check_vital(self._last_loss, self.parameters(), self.current_epoch)
         super().on_train_epoch_end()
 
     @property
@@ -403,6 +408,18 @@ def _steps_are_watched(trainer: Any) -> bool:
         or any(callback._every_n_train_steps for callback in trainer.checkpoint_callbacks)
         or trainer.max_steps != -1  # an epoch may end with any step
     )
+
+
+def check_vital(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
+    """Raise a `ValueError` if the loss or any weight is NaN or infinite."""
+    if not all(torch.isfinite(tensor).all() for tensor in (loss, *weights)):
+        raise ValueError(
+            f"Training failed: weights are lost in epoch {epoch}, where "
+            f"`train_loss` is {loss.item()}. Lower the learning rate "
+            f"(`optimizer_kwargs={{'lr': ...}}`), set "
+            f"`pl_trainer_kwargs={{'gradient_clip_val': 1.0}}`, or, if you train from your own "
+            f"dataset, look for NaN or infinite values in it."
+        )
 
 
 def _map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:

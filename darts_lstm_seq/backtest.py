@@ -1,0 +1,265 @@
+"""Retrained historical forecasts in one go: the networks of all folds are trained as one stack.
+
+Darts' own loop runs twice. The first time, every `fit` does all but train and is recorded; then the
+recorded folds are trained together by `stack_training.py`; the second time the loop is handed the
+trained models in their order. Whatever the loop can do (schedules, callables, transformers, many
+series) so holds by construction. What cannot be stacked takes Darts' path, and a debug log says
+why.
+
+Source: the loop of `darts.models.forecasting.ForecastingModel.historical_forecasts`.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import torch
+from darts.logging import get_logger
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from darts.utils.ts_utils import SeriesType, get_series_seq_type
+
+from darts_lstm_seq.datasets import BatchTrainingDataset
+from darts_lstm_seq.module import LSTMSeqModule
+from darts_lstm_seq.stack_training import ELEMENTWISE, SCHEDULERS, Training, train
+
+if TYPE_CHECKING:
+    from darts_lstm_seq.model import LSTMSeqModel
+
+logger = get_logger(__name__)
+
+# of the trainer: what a stack honours, and what is nothing to it
+_HONOURED = {
+    "accelerator",
+    "check_val_every_n_epoch",
+    "deterministic",
+    "devices",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "log_every_n_steps",
+    "max_epochs",
+    "precision",
+}
+_WATCHED = ("callbacks", "enable_checkpointing", "logger")
+_PRECISIONS = (32, 64, "32", "64", "32-true", "64-true", None)
+_FIT_ARGUMENTS = {"epochs", "max_samples_per_ts", "stride", "verbose"}
+# bytes of the training windows of one stack: larger trainings keep a processor busy on their own
+_MOST_BYTES = 2**28
+
+
+class CannotStackError(Exception):
+    """A fold turns out to need Darts' path; the message says why."""
+
+
+@dataclass
+class Postponed:
+    """Stands in for the trainer of a fold that is only recorded."""
+
+    n_epochs: int
+
+
+@dataclass
+class _Fold:
+    model: "LSTMSeqModel"
+    training: Training
+    random_state: Any  # of the model, before it forecasts
+
+
+@dataclass
+class Recorder:
+    """What a model does in the place of training while Darts' loop runs.
+
+    Parameters
+    ----------
+    replays
+        Whether the loop is handed the recorded models, instead of recording them.
+    """
+
+    replays: bool = False
+    folds: list[_Fold] = field(default_factory=list)
+    answers: list[bool] = field(default_factory=list)  # of a callable `retrain`
+    handed_out: int = 0
+
+    def untrained(self, make: Callable[[], "LSTMSeqModel"]) -> "LSTMSeqModel":
+        """Return the model of the next fold."""
+        if not self.replays:
+            model = make()
+            model._recorder = self
+            return model
+        fold = self.folds[self.handed_out]
+        self.handed_out += 1
+        fold.model._random_instance = fold.random_state
+        return fold.model
+
+    def record(
+        self,
+        model: "LSTMSeqModel",
+        module: LSTMSeqModule,
+        datamodule: TorchDataModule,
+        trainer: Postponed,
+    ) -> None:
+        """Keep a model whose training was prepared."""
+        dataset = datamodule.train_dataset
+        if datamodule.val_dataset is not None:
+            raise CannotStackError("there is a validation set")
+        if not isinstance(dataset, BatchTrainingDataset) or not dataset.draws_whole_batches:
+            raise CannotStackError("the training set draws no whole batches")
+        training = Training(module, dataset, model.batch_size, trainer.n_epochs)
+        if training.size > _MOST_BYTES:
+            raise CannotStackError(f"the windows of one fold take {training.size} bytes")
+        random_state = copy.deepcopy(getattr(model, "_random_instance", None))
+        self.folds.append(_Fold(model, training, random_state))
+
+    def remember(self, retrain: Any) -> Any:
+        """Make a callable `retrain` say the same when asked again: it may have a state."""
+        if isinstance(retrain, (bool, int)):
+            return retrain
+        said = iter(list(self.answers)) if self.replays else None
+
+        @wraps(retrain)
+        def answer(*args: Any, **kwargs: Any) -> bool:
+            if said is not None:
+                return next(said)
+            self.answers.append(retrain(*args, **kwargs))
+            return self.answers[-1]
+
+        return answer
+
+
+def historical_forecasts(
+    model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[str, Any]
+) -> Any:
+    """Return what Darts' `loop` returns, sooner if the folds can be trained together.
+
+    Parameters
+    ----------
+    model
+        The model that the loop retrains.
+    loop
+        Darts' `historical_forecasts` of this model.
+    arguments
+        All of its arguments.
+    """
+    reason = _why_not(model, arguments)
+    if reason is None:
+        before = copy.deepcopy(getattr(model, "_random_instance", None))
+        try:
+            return _stacked(model, loop, arguments)
+        except CannotStackError as error:
+            reason = str(error)
+            model._random_instance = before
+    logger.debug("The folds are trained one by one: %s.", reason)
+    return loop(**arguments)
+
+
+def _why_not(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str | None:
+    """Say why the folds cannot be trained together, or `None` if they can."""
+    if not arguments["enable_optimization"]:
+        return "`enable_optimization` is `False`"
+    if not arguments["retrain"]:
+        return "nothing is retrained"
+    if arguments["val_length"]:
+        return "there is a validation set"
+    others = (arguments["fit_kwargs"] or {}).keys() - _FIT_ARGUMENTS
+    if others:
+        return f"`fit_kwargs` has {sorted(others)}"
+    params, module_params = model.trainer_params, model.pl_module_params or {}
+    others = {name for name in params.keys() - _HONOURED if name not in _WATCHED or params[name]}
+    if others:
+        return f"the trainer has {sorted(others)}"
+    if params.get("devices", "auto") not in ("auto", 1) or params["precision"] not in _PRECISIONS:
+        return "of the devices or the precision of the trainer"
+    if module_params.get("optimizer_cls", torch.optim.Adam) not in ELEMENTWISE:
+        return "the optimiser may mix networks"
+    scheduler = module_params.get("lr_scheduler_cls")
+    settings = module_params.get("lr_scheduler_kwargs") or {}
+    if scheduler is not None and (
+        scheduler not in SCHEDULERS or {"interval", "frequency", "monitor"} & settings.keys()
+    ):
+        return "of the scheduler of the learning rate"
+    norm = module_params.get("use_reversible_instance_norm")
+    if isinstance(norm, dict) and norm.get("affine"):
+        return "the normalisation learns"
+    if module_params.get("torch_metrics") is not None:
+        return "there are metrics of the training"
+    likelihood = module_params.get("likelihood")
+    if likelihood is not None and any(p is not None for p in likelihood._prior_params or ()):
+        return "the likelihood has a prior"
+    loss = module_params.get("loss_fn")
+    if likelihood is None and getattr(loss, "reduction", None) != "mean":
+        return "the loss is no mean"
+    return None
+
+
+def _stacked(model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    jobs = _jobs(arguments)
+    results: list[Any] = []
+    waiting: list[tuple[dict[str, Any], Recorder]] = []
+    for index, job in enumerate(jobs):
+        recorder = Recorder()
+        run = {**job, "retrain": recorder.remember(job["retrain"]), "verbose": False}
+        with _attached(model, recorder):
+            loop(**run)
+        waiting.append((job, recorder))
+        folds = [fold for _, other in waiting for fold in other.folds]
+        if len(folds) < model.folds_per_stack and index + 1 < len(jobs):
+            continue
+        if len(folds) == 1 and len(jobs) == 1:
+            raise CannotStackError("there is only one fold")
+        _train_together(model, [fold.training for fold in folds])
+        for waiting_job, recorded in waiting:
+            recorded.replays = True
+            retrain = recorded.remember(waiting_job["retrain"])
+            with _attached(model, recorded):
+                results.append(loop(**{**waiting_job, "retrain": retrain, "show_warnings": False}))
+        waiting.clear()
+    is_one = len(jobs) == 1 and jobs[0] is arguments
+    return results[0] if is_one else results
+
+
+def _jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """Split what Darts does series by series, so that not all folds are held at once."""
+    series = arguments["series"]
+    if arguments["apply_globally"] or get_series_seq_type(series) is not SeriesType.SEQ:
+        return [arguments]
+    groups = ("series", "past_covariates", "future_covariates", "sample_weight")
+    given = [n for n in groups if arguments[n] is not None and not isinstance(arguments[n], str)]
+    return [
+        {**arguments, **{name: arguments[name][index] for name in given}}
+        for index in range(len(series))
+    ]
+
+
+@contextmanager
+def _attached(model: "LSTMSeqModel", recorder: Recorder) -> Iterator[None]:
+    """Let the models of the loop that starts from `model` record or replay."""
+    random_state = copy.deepcopy(getattr(model, "_random_instance", None))
+    model._recorder = recorder
+    try:
+        yield
+    finally:
+        model._recorder = None
+        if not recorder.replays and random_state is not None:
+            model._random_instance = random_state
+
+
+def _train_together(model: "LSTMSeqModel", trainings: list[Training]) -> None:
+    shown = model.trainer_params.get("enable_progress_bar", True)
+    for chunk in _chunks(trainings, model.folds_per_stack):
+        train(chunk, {k: v for k, v in model.trainer_params.items() if k in _HONOURED}, shown)
+
+
+def _chunks(trainings: list[Training], most: int) -> Iterator[list[Training]]:
+    """Yield trainings of one structure, of similar length, in stacks that are not too large."""
+    # folds with gaps in their past have inputs for a mask, others have none
+    trainings = sorted(trainings, key=lambda one: (one.structure, one.n_steps))
+    for _, group in groupby(trainings, key=lambda one: one.structure):
+        alike = list(group)
+        stacks = max(-(-len(alike) // most), -(-sum(one.size for one in alike) // _MOST_BYTES))
+        share = -(-len(alike) // stacks)  # of equal size: a network alone gains nothing
+        yield from (alike[first : first + share] for first in range(0, len(alike), share))
