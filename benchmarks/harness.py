@@ -117,10 +117,10 @@ def quiet() -> None:
     logging.disable(logging.WARNING)
 
 
-def main(script: str, build: Callable[[str], Iterable[Case]]) -> None:
+def main(script: str, build: Callable[[str], Iterable[Case]], repeats: int = 5) -> None:
     """Measure the cases of `build(device)` as the command line asks, print and record them."""
     parser = argparse.ArgumentParser(description=f"Benchmark {Path(script).stem}")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
