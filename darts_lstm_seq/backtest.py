@@ -168,6 +168,8 @@ def _why_not(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str | None:
     others = (arguments["fit_kwargs"] or {}).keys() - _FIT_ARGUMENTS
     if others:
         return f"`fit_kwargs` has {sorted(others)}"
+    if model.n_members > 1:
+        return "each of them is a stack already"
     params, module_params = model.trainer_params, model.pl_module_params or {}
     others = {name for name in params.keys() - _HONOURED if name not in _WATCHED or params[name]}
     if others:

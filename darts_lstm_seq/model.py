@@ -93,6 +93,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
         Automatic (``None``): 0.5.
+    n_members
+        Number of networks, trained from different first weights in one go, whose forecasts are
+        averaged: more accurate than one, for about two times the seconds with 10 members. With
+        ``num_samples`` above 1 (and no likelihood) ``predict()`` returns the members' forecasts as
+        samples.
     shared_weights
         Whether to forecast each component of a multivariate target on its own, with one network
         for all components.
@@ -162,6 +167,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         n_rnn_layers: int = 1,
         patch_length: int | None = None,
         dropout: float | None = None,
+        n_members: int = 1,
         shared_weights: bool = False,
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
@@ -194,6 +200,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         self.n_rnn_layers = int(n_rnn_layers)
         self.patch_length = int(params["patch_length"])
         self.dropout = float(params["dropout"])
+        self.n_members = int(params["n_members"])
         self.shared_weights = shared_weights
         if self.n_epochs is None:
             # Lightning would warn about a trainer that is only to predict
@@ -297,7 +304,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         Returns
         -------
         np.ndarray
-            ``(n_series, hidden_dim)``; with ``shared_weights`` the states of the components stand
+            ``(n_series, hidden_dim)``, of all ``n_members`` side by side; with ``shared_weights`` the states of the components stand
             side by side, ``(n_series, n_components * hidden_dim)``.
 
         Raises
@@ -341,6 +348,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             n_rnn_layers=self.n_rnn_layers,
             patch_length=self.patch_length,
             dropout=self.dropout,
+            n_members=self.n_members,
             shared_weights=self.shared_weights,
             mask_inputs=self._mask_inputs,
             find_level=self._find_level,
@@ -582,6 +590,7 @@ def _check_parameters(params: dict[str, Any]) -> None:
             "hidden_dim": 1,
             "n_rnn_layers": 1,
             "patch_length": 1,
+            "n_members": 1,
             "batch_size": 1,
             "n_epochs": 0,
         },

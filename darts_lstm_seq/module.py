@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,6 +28,7 @@ from darts.utils.likelihood_models.torch import DirichletLikelihood, QuantileReg
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 
+from darts_lstm_seq.ensemble import EnsembleNetwork
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
 from darts_lstm_seq.path import SeasonalPath, find_season
@@ -44,7 +46,7 @@ class LSTMSeqModule(PLForecastingModule):
 
     Parameters
     ----------
-    hidden_dim, n_rnn_layers, patch_length, dropout, shared_weights
+    hidden_dim, n_rnn_layers, patch_length, dropout, n_members, shared_weights
         See `LSTMSeqModel`.
     mask_inputs
         Whether the network is told which inputs were missing.
@@ -66,6 +68,7 @@ class LSTMSeqModule(PLForecastingModule):
         n_rnn_layers: int,
         patch_length: int,
         dropout: float,
+        n_members: int,
         shared_weights: bool,
         mask_inputs: bool,
         find_level: bool,
@@ -73,6 +76,7 @@ class LSTMSeqModule(PLForecastingModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.n_members = n_members
         self.shared_weights = shared_weights
         self.find_level = find_level
         self.decay_rate = decay_rate
@@ -91,7 +95,8 @@ class LSTMSeqModule(PLForecastingModule):
         static_dim = rows * static_shape[1]
         # named as in the module of `BlockRNNModel`
         self.input_size, self.future_cov_dim = past_dim + static_dim, n_future
-        self.network = LSTMSeqNetwork(
+        network_cls = LSTMSeqNetwork if n_members == 1 else partial(EnsembleNetwork, n_members)
+        self.network = network_cls(
             past_dim=past_dim,
             output_chunk_length=self.output_chunk_length,
             output_dim=targets * self._nr_params,
@@ -109,6 +114,8 @@ class LSTMSeqModule(PLForecastingModule):
             # Darts takes any Monte-Carlo dropout layer, a silent one too, for a source of samples
             dropout_cls=MonteCarloDropout if dropout > 0 else nn.Identity,
         )
+        self._n_series = 0  # of a batch whose samples come from members in turn
+        self._members_train = False  # whether the rows of the batch belong to them in turn
         self.standardize = self.rin is not None
         self.past_scaler = Standardizer(n_past)
         self.future_scaler = Standardizer(n_future)
@@ -168,7 +175,8 @@ class LSTMSeqModule(PLForecastingModule):
         # few CPUs have an LSTM in half precision, and there mixed precision gains nothing
         mixed = past.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         with torch.autocast("cpu", enabled=False) if mixed else nullcontext():
-            forecast = self.network(past, future, static)
+            run = self.network.train_on if self._members_train else self.network
+            forecast = run(past, future, static)
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
             forecast = forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
         else:
@@ -237,9 +245,9 @@ class LSTMSeqModule(PLForecastingModule):
                 scaler.fit(torch.cat(known))
         if self.rin is not None and self.rin.shifts:
             self.rin.fit(batch.past_target, batch.future_target, find_level=self.find_level)
-        if self.network.path is not None:
+        if self.network.has_path:
             season = find_season(batch.past_target, n_windows)
-            self.network.path.prepare(season, n_windows * self.n_targets)
+            self.network.prepare(season, n_windows * self.n_targets)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -275,8 +283,14 @@ class LSTMSeqModule(PLForecastingModule):
     def _train_val_step(
         self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
     ) -> Tensor:
+        self._members_train = stage is ModuleStage.TRAIN and self.n_members > 1
+        if self._members_train:  # a copy of the batch for each
+            batch = _map_tensors(batch, lambda x: x.repeat(self.n_members, *[1] * (x.dim() - 1)))
         output, label = self.forecast_and_label(batch, stage)
         loss = self._compute_loss(output, label, criterion, batch.sample_weight)
+        if self._members_train:
+            self._members_train = False
+            loss = loss * self.n_members  # as large for each as for one alone
         if stage is ModuleStage.TRAIN:
             self._last_loss = loss.detach()
         # callbacks read the loss at the end of the epoch, before this module's own hook
@@ -373,9 +387,36 @@ class LSTMSeqModule(PLForecastingModule):
             target = target[known][:, None]
         super()._update_metrics(output, target, metrics)
 
+    @property
+    def supports_probabilistic_prediction(self) -> bool:
+        """Whether there is anything to sample from; members of an ensemble are."""
+        return self.n_members > 1 or super().supports_probabilistic_prediction
+
+    def predict_step(
+        self, batch: TorchInferenceBatch, batch_idx: int, dataloader_idx: int | None = None
+    ) -> Any:
+        """Forecast a batch; of an ensemble, each sample is the forecast of the next member."""
+        if self.n_members == 1 or self.pred_num_samples == 1:
+            return super().predict_step(batch, batch_idx, dataloader_idx)
+        self._n_series, self._n_sampled = batch.past_target.shape[0], 0
+        try:
+            return super().predict_step(batch, batch_idx, dataloader_idx)
+        finally:
+            self._n_series, self.network.chosen = 0, None
+
+    def _choose_members(self, n_rows: int) -> None:
+        samples = torch.arange(n_rows // self._n_series, device=self.device) + self._n_sampled
+        self._n_sampled += len(samples)
+        chosen = (samples % self.n_members).repeat_interleave(self._n_series)
+        if self.shared_weights:
+            chosen = chosen.repeat_interleave(self.n_targets)
+        self.network.chosen = chosen
+
     def _get_batch_prediction(
         self, n: int, input_batch: TorchInferenceBatch, roll_size: int
     ) -> Tensor:
+        if self._n_series:
+            self._choose_members(len(input_batch.past_target))
         prediction = super()._get_batch_prediction(n, input_batch, roll_size)
         return prediction.to(input_batch.past_target.dtype)
 

@@ -114,6 +114,16 @@ class LSTMSeqNetwork(nn.Module):
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
 
+    @property
+    def has_path(self) -> bool:
+        """Whether a linear path leads beside the LSTM."""
+        return self.path is not None
+
+    def prepare(self, season: int, n_windows: int) -> None:
+        """Set what the path knows before training, see `SeasonalPath`."""
+        if self.path is not None:
+            self.path.prepare(season, n_windows)
+
     def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
         """Return the hidden state of the last layer at the last time step, `(B, H)`.
 

@@ -81,9 +81,6 @@ class StackedNetwork(nn.Module):
                 for name, weight in first.named_parameters()
             }
         )
-        for name, _ in first.named_buffers():
-            stacked = torch.stack([state[name] for state in states])
-            self.register_buffer(name.replace(".", "/"), stacked)
         self.output_chunk_length = first.output_chunk_length
         self.output_dim = first.output_dim
         self.patch_length = first.patch_length
@@ -93,6 +90,20 @@ class StackedNetwork(nn.Module):
         self.dropouts = deepcopy(first.dropouts)
         self.has_future = first.future_head is not None
         self.has_path = first.path is not None
+        self.load_paths(networks)
+
+    @torch.no_grad()
+    def load_paths(self, networks: Sequence[LSTMSeqNetwork]) -> None:
+        """Take over what the paths of the networks know; their weights stay.
+
+        Parameters
+        ----------
+        networks
+            As many as there are in the stack.
+        """
+        for name, _ in networks[0].named_buffers():
+            stacked = torch.stack([network.get_buffer(name) for network in networks])
+            self.register_buffer(name.replace(".", "/"), stacked)
         if self.has_path:
             parts = [_linear_parts(network.path) for network in networks if network.path]
             for name, part in zip(
