@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from darts import TimeSeries
+from darts import TimeSeries, concatenate
 from darts.datasets import (
     AirPassengersDataset,
     AusBeerDataset,
@@ -25,6 +25,7 @@ from darts.datasets import (
 from darts.datasets.dataset_loaders import DatasetLoader
 from darts.models import BlockRNNModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.utils.likelihood_models.torch import QuantileRegression
 from harness import quiet, write
 
 from darts_lstm_seq import LSTMSeqModel, compare
@@ -60,12 +61,50 @@ def networks(length: int, horizon: int, seed: int) -> dict[str, ForecastingModel
 
     return {
         "LSTMSeqModel": make(LSTMSeqModel),
+        "LSTMSeqModel, 10 members": make(LSTMSeqModel, n_members=10),
         "LSTMSeqModel, the plain tutorial": make(LSTMSeqModel, use_reversible_instance_norm=False),
         "Darts BlockRNN": make(BlockRNNModel, model="LSTM"),
         "Darts BlockRNN, RINorm": make(
             BlockRNNModel, model="LSTM", use_reversible_instance_norm=True
         ),
     }
+
+
+def coverage(
+    name: str, series: TimeSeries, sizes: tuple[int, int, int], seeds: int
+) -> list[dict[str, Any]]:
+    """Return how much of the truth lay between the quantiles .1 and .9, for each seed."""
+    _, length, horizon = sizes
+    rows = []
+    for seed in range(seeds):
+        model = LSTMSeqModel(
+            length,
+            horizon,
+            likelihood=QuantileRegression([0.1, 0.5, 0.9]),
+            random_state=seed,
+            pl_trainer_kwargs=dict(QUIET_TRAINER),
+        )
+        forecasts = model.historical_forecasts(
+            series,
+            start=len(series) - FOLDS * horizon,
+            start_format="position",
+            forecast_horizon=horizon,
+            stride=horizon,
+            last_points_only=False,
+            predict_likelihood_parameters=True,
+        )
+        told = concatenate(forecasts).values()
+        truth = series.values()[-len(told) :, 0]
+        inside = (told[:, 0] <= truth) & (truth <= told[:, -1])
+        rows.append(
+            {
+                "series": name,
+                "model": "LSTMSeqModel, quantiles",
+                "seed": seed,
+                "coverage": round(float(inside.mean()), 4),
+            }
+        )
+    return rows
 
 
 def score(
@@ -115,10 +154,15 @@ def main() -> None:
         if args.validate:
             series = series[: -FOLDS * sizes[-1]]
         rows += score(name, series, sizes, args.seeds, args.models)
+        if not args.models or "LSTMSeqModel, quantiles" in args.models:
+            rows += coverage(name, series, sizes, args.seeds)
     table = pd.DataFrame(rows)
     per_seed = table.groupby(["model", "seed"], dropna=False)["MASE"].mean()
     mean = per_seed.groupby("model").agg(["mean", "std"])
     print(table.pivot_table("MASE", "model", "series").join(mean).sort_values("mean").round(3))
+    if "coverage" in table:
+        covered = table.groupby("seed")["coverage"].mean()
+        print(f"coverage of the 80 % interval: {covered.mean():.3f} ± {covered.std():.3f}")
     if not args.validate and not args.models:
         write("accuracy_small", rows)
 
