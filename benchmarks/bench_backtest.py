@@ -99,7 +99,7 @@ def errors() -> list[dict[str, Any]]:
             found = backtest(LSTMSeqModel, series, 8, "cpu", loop=loop, random_state=seed)
             error = float(np.mean(mae([series] * len(found), found)))
             rows.append({"seed": seed, "path": path, "MAE": round(error, 4)})
-    table = pd.DataFrame(rows).pivot(index="seed", columns="path", values="MAE")
+    table = pd.DataFrame(rows).pivot_table("MAE", "seed", "path")
     print(table.agg(["mean", "std"]).round(4))
     return rows
 

@@ -304,8 +304,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         Returns
         -------
         np.ndarray
-            ``(n_series, hidden_dim)``, of all ``n_members`` side by side; with ``shared_weights`` the states of the components stand
-            side by side, ``(n_series, n_components * hidden_dim)``.
+            ``(n_series, hidden_dim)``. The states of ``n_members`` and, with ``shared_weights``,
+            of the components stand side by side.
 
         Raises
         ------
