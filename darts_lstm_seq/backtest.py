@@ -17,6 +17,7 @@ from functools import wraps
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from darts.logging import get_logger
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
@@ -67,7 +68,7 @@ class Postponed:
 class _Fold:
     model: "LSTMSeqModel"
     training: Training
-    random_state: Any  # of the model, before it forecasts
+    random_state: np.random.RandomState  # of the model, before it forecasts
 
 
 @dataclass
@@ -112,7 +113,7 @@ class Recorder:
         training = Training(module, dataset, model.batch_size, trainer.n_epochs)
         if training.size > _MOST_BYTES:
             raise CannotStackError(f"the windows of one fold take {training.size} bytes")
-        random_state = copy.deepcopy(getattr(model, "_random_instance", None))
+        random_state = copy.deepcopy(model._random_instance)
         self.folds.append(_Fold(model, training, random_state))
 
     def remember(self, retrain: Any) -> Any:
@@ -211,7 +212,7 @@ def _stacked(model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[st
             continue
         if len(folds) == 1 and len(jobs) == 1:
             raise CannotStackError("there is only one fold")
-        _train_together(model, [fold.training for fold in folds])
+        _train_together(model, folds)
         for waiting_job, recorded in waiting:
             recorded.replays = True
             retrain = recorded.remember(waiting_job["retrain"])
@@ -248,10 +249,16 @@ def _attached(model: "LSTMSeqModel", recorder: Recorder) -> Iterator[None]:
             model._random_instance = random_state
 
 
-def _train_together(model: "LSTMSeqModel", trainings: list[Training]) -> None:
+def _train_together(model: "LSTMSeqModel", folds: list[_Fold]) -> None:
     shown = model.trainer_params.get("enable_progress_bar", True)
-    for chunk in _chunks(trainings, model.folds_per_stack):
-        train(chunk, {k: v for k, v in model.trainer_params.items() if k in _HONOURED}, shown)
+    params = {k: v for k, v in model.trainer_params.items() if k in _HONOURED}
+    # dropout draws from PyTorch's global state: as in `fit`, the model's own state decides, and the
+    # user's is not moved
+    seed = copy.deepcopy(folds[0].random_state).randint(2**31) if folds else 0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for chunk in _chunks([fold.training for fold in folds], model.folds_per_stack):
+            train(chunk, params, shown)
 
 
 def _chunks(trainings: list[Training], most: int) -> Iterator[list[Training]]:

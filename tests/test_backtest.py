@@ -167,16 +167,15 @@ SCHEDULES = {
     "train length": ({"train_length": 20}, 7),
     "every second": ({"retrain": 2}, 4),
     "last points": ({"last_points_only": True}, 7),
-    "beyond the end": ({"overlap_end": True}, 9),
+    "beyond the end": ({"overlap_end": True}, 10),
     "short horizon": ({"forecast_horizon": 2}, 8),
     "long horizon": ({"forecast_horizon": 7, "start": -12}, 6),
     "more epochs": ({"fit_kwargs": {"epochs": 3}}, 7),
     "fewer windows": ({"fit_kwargs": {"max_samples_per_ts": 11}}, 7),
-    "windows apart": ({"fit_kwargs": {"stride": 2}}, 7),
     "linear weights": ({"sample_weight": "linear"}, 7),
     "exponential weights": ({"sample_weight": "exponential"}, 7),
     "weights": ({"sample_weight": make(seed=5).map(np.abs)}, 7),
-    "random roll": ({"predict_kwargs": {"batch_size": 3}}, 7),
+    "small batches of forecasts": ({"predict_kwargs": {"batch_size": 3}}, 7),
 }
 
 
