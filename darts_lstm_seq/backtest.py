@@ -204,8 +204,14 @@ def _stacked(model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[st
     for index, job in enumerate(jobs):
         recorder = Recorder()
         run = {**job, "retrain": recorder.remember(job["retrain"]), "verbose": False}
-        with _attached(model, recorder):
-            loop(**run)
+        try:
+            with _attached(model, recorder):
+                loop(**run)
+        except ValueError as error:
+            if index == 0:
+                raise
+            # Darts' own message has the right index of the series
+            raise CannotStackError(f"series {index} is refused") from error
         waiting.append((job, recorder))
         folds = [fold for _, other in waiting for fold in other.folds]
         if len(folds) < model.folds_per_stack and index + 1 < len(jobs):
@@ -227,6 +233,9 @@ def _jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """Split what Darts does series by series, so that not all folds are held at once."""
     series = arguments["series"]
     if arguments["apply_globally"] or get_series_seq_type(series) is not SeriesType.SEQ:
+        return [arguments]
+    # a callable may be asked by Darts' checks, and leave a series to the last model of another
+    if callable(arguments["retrain"]):
         return [arguments]
     groups = ("series", "past_covariates", "future_covariates", "sample_weight")
     given = [n for n in groups if arguments[n] is not None and not isinstance(arguments[n], str)]
