@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from darts.logging import get_logger
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from darts.utils.likelihood_models.torch import DirichletLikelihood
 from darts.utils.ts_utils import SeriesType, get_series_seq_type
 
 from darts_lstm_seq.datasets import BatchTrainingDataset
@@ -191,6 +192,8 @@ def _why_not(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str | None:
     likelihood = module_params.get("likelihood")
     if likelihood is not None and any(p is not None for p in likelihood._prior_params or ()):
         return "the likelihood has a prior"
+    if isinstance(likelihood, DirichletLikelihood):
+        return "the likelihood takes no weights"
     loss = module_params.get("loss_fn")
     if likelihood is None and getattr(loss, "reduction", None) != "mean":
         return "the loss is no mean"

@@ -16,7 +16,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
-from darts.utils.likelihood_models.torch import DirichletLikelihood
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -236,8 +235,6 @@ class _StackModule(pl.LightningModule):
         output, label = self.lead.forecast_and_label(batch, ModuleStage.TRAIN)
         # the mean of each network over its own known labels, summed over the networks
         known = ~torch.isnan(label)  # (KB, T, C)
-        if isinstance(self.lead.likelihood, DirichletLikelihood):
-            known = known.all(dim=-1, keepdim=True)  # (KB, T, 1)
         counts = known.unflatten(0, (count, -1)).flatten(1).sum(dim=1)  # (K,)
         counts = counts.to(output.prediction)  # whole numbers would be divided in single precision
         shares = counts.sum() / counts.clamp(min=1)

@@ -379,12 +379,6 @@ LIKELIHOODS = {
     "quantiles": (QuantileRegression([0.1, 0.5, 0.9]), make(width=2)),
     "poisson": (PoissonLikelihood(), counting()),
     "negative binomial": (NegativeBinomialLikelihood(), counting()),
-    "dirichlet": (
-        DirichletLikelihood(),
-        make(width=3).with_values(
-            np.random.default_rng(0).dirichlet([3.0, 2.0, 1.0], LENGTH).astype("float64")
-        ),
-    ),
 }
 ASKS = {
     "samples": {"num_samples": 20, "random_state": 3},
@@ -398,7 +392,7 @@ ASKS = {
     ("name", "ask"),
     [(name, "samples") for name in LIKELIHOODS]
     + [("gaussian", ask) for ask in ASKS if ask != "samples"]
-    + [("dirichlet", "linear weights"), ("quantiles", "linear weights")],
+    + [("quantiles", "linear weights")],
 )
 def test_likelihoods(name: str, ask: str, quick: dict[str, Any], counts: Counts) -> None:
     likelihood, series = LIKELIHOODS[name]
@@ -542,7 +536,7 @@ def test_several_series_and_a_model_that_is_never_retrained_for_one(
     ours = model.historical_forecasts(**arguments)
     assert counts.alone == 0
     theirs = model.historical_forecasts(enable_optimization=False, **arguments)
-    assert counts.alone == sum(counts.stacks) == 2
+    assert counts.alone == sum(counts.stacks) == 3
     same(ours, theirs)
 
 
@@ -654,6 +648,15 @@ def test_arguments_that_take_darts_path(
 ) -> None:
     log = one_by_one(quick | {"likelihood": GaussianLikelihood()}, counts, caplog, **arguments)
     assert reason in log
+
+
+def test_shares_of_a_whole_take_darts_path(
+    quick: dict[str, Any], counts: Counts, caplog: pytest.LogCaptureFixture
+) -> None:
+    shares = np.random.default_rng(0).dirichlet([3.0, 2.0, 1.0], LENGTH)
+    params = quick | {"likelihood": DirichletLikelihood()}
+    series = make(width=3).with_values(shares)
+    assert "no weights" in one_by_one(params, counts, caplog, series=series)
 
 
 def test_a_trainer_of_the_user_takes_darts_path(
