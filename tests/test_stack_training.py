@@ -1,4 +1,4 @@
-"""What a training hands to a stack: windows, their order, learning rates; and what a stack counts."""
+"""What a training hands to a stack: windows, their order, rates; and what a stack counts."""
 
 import math
 from typing import Any
