@@ -17,9 +17,11 @@ from functools import wraps
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from darts.logging import get_logger
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from darts.utils.likelihood_models.torch import DirichletLikelihood
 from darts.utils.ts_utils import SeriesType, get_series_seq_type
 
 from darts_lstm_seq.datasets import BatchTrainingDataset
@@ -67,7 +69,7 @@ class Postponed:
 class _Fold:
     model: "LSTMSeqModel"
     training: Training
-    random_state: Any  # of the model, before it forecasts
+    random_state: np.random.RandomState  # of the model, before it forecasts
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Recorder:
         training = Training(module, dataset, model.batch_size, trainer.n_epochs)
         if training.size > _MOST_BYTES:
             raise CannotStackError(f"the windows of one fold take {training.size} bytes")
-        random_state = copy.deepcopy(getattr(model, "_random_instance", None))
+        random_state = copy.deepcopy(model._random_instance)
         self.folds.append(_Fold(model, training, random_state))
 
     def remember(self, retrain: Any) -> Any:
@@ -192,6 +194,8 @@ def _why_not(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str | None:
     likelihood = module_params.get("likelihood")
     if likelihood is not None and any(p is not None for p in likelihood._prior_params or ()):
         return "the likelihood has a prior"
+    if isinstance(likelihood, DirichletLikelihood):
+        return "the likelihood takes no weights"
     loss = module_params.get("loss_fn")
     if likelihood is None and getattr(loss, "reduction", None) != "mean":
         return "the loss is no mean"
@@ -205,15 +209,21 @@ def _stacked(model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[st
     for index, job in enumerate(jobs):
         recorder = Recorder()
         run = {**job, "retrain": recorder.remember(job["retrain"]), "verbose": False}
-        with _attached(model, recorder):
-            loop(**run)
+        try:
+            with _attached(model, recorder):
+                loop(**run)
+        except ValueError as error:
+            if index == 0:
+                raise
+            # Darts' own message has the right index of the series
+            raise CannotStackError(f"series {index} is refused") from error
         waiting.append((job, recorder))
         folds = [fold for _, other in waiting for fold in other.folds]
         if len(folds) < model.folds_per_stack and index + 1 < len(jobs):
             continue
         if len(folds) == 1 and len(jobs) == 1:
             raise CannotStackError("there is only one fold")
-        _train_together(model, [fold.training for fold in folds])
+        _train_together(model, folds)
         for waiting_job, recorded in waiting:
             recorded.replays = True
             retrain = recorded.remember(waiting_job["retrain"])
@@ -228,6 +238,9 @@ def _jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """Split what Darts does series by series, so that not all folds are held at once."""
     series = arguments["series"]
     if arguments["apply_globally"] or get_series_seq_type(series) is not SeriesType.SEQ:
+        return [arguments]
+    # a callable may be asked by Darts' checks, and leave a series to the last model of another
+    if callable(arguments["retrain"]):
         return [arguments]
     groups = ("series", "past_covariates", "future_covariates", "sample_weight")
     given = [n for n in groups if arguments[n] is not None and not isinstance(arguments[n], str)]
@@ -250,10 +263,16 @@ def _attached(model: "LSTMSeqModel", recorder: Recorder) -> Iterator[None]:
             model._random_instance = random_state
 
 
-def _train_together(model: "LSTMSeqModel", trainings: list[Training]) -> None:
+def _train_together(model: "LSTMSeqModel", folds: list[_Fold]) -> None:
     shown = model.trainer_params.get("enable_progress_bar", True)
-    for chunk in _chunks(trainings, model.folds_per_stack):
-        train(chunk, {k: v for k, v in model.trainer_params.items() if k in _HONOURED}, shown)
+    params = {k: v for k, v in model.trainer_params.items() if k in _HONOURED}
+    # dropout draws from PyTorch's global state: as in `fit`, the model's own state decides, and the
+    # user's is not moved
+    seed = copy.deepcopy(folds[0].random_state).randint(2**31) if folds else 0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for chunk in _chunks([fold.training for fold in folds], model.folds_per_stack):
+            train(chunk, params, shown)
 
 
 def _chunks(trainings: list[Training], most: int) -> Iterator[list[Training]]:

@@ -16,7 +16,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
-from darts.utils.likelihood_models.torch import DirichletLikelihood
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -111,13 +110,13 @@ class Training:
         return padded.view(self.n_steps, self.batch_size).long()
 
     def rates(self) -> Tensor:
-        """Return the learning rate of each step as a share of the first, `(steps,)`."""
+        """Return the learning rate of each step as a share of the first, `(steps,)`, as doubles."""
         module, n_steps = self.module, self.n_steps
         if module.lr_scheduler_cls is None:
             if not module.decay_rate:
-                return torch.ones(n_steps)
+                return torch.ones(n_steps, dtype=torch.double)
             steps = torch.arange(n_steps, dtype=torch.double)
-            return (0.5 * (1 + torch.cos(math.pi * steps / n_steps))).float()
+            return 0.5 * (1 + torch.cos(math.pi * steps / n_steps))
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
         settings = {k: v for k, v in module.lr_scheduler_kwargs.items() if k != "interval"}
         scheduler = module.lr_scheduler_cls(optimizer=optimizer, **settings)
@@ -126,7 +125,7 @@ class Training:
             rates.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             scheduler.step()
-        return torch.tensor(rates).repeat_interleave(self.steps_per_epoch)
+        return torch.tensor(rates, dtype=torch.double).repeat_interleave(self.steps_per_epoch)
 
 
 def train(
@@ -151,18 +150,22 @@ def train(
     # those with the fewest steps drop out first, from the end
     trainings = sorted(trainings, key=lambda one: one.n_steps, reverse=True)
     batches = _Batches(trainings)
+    own = {
+        "logger": False,
+        "callbacks": None,
+        "max_epochs": 1,  # all steps of all networks
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+    }
+    trainer = pl.Trainer(**trainer_params | own)
+    for one in trainings:
+        # before they are stacked: a network that is rounded twice forecasts something else
+        trainer.precision_plugin.convert_module(one.module)
     total = sum(one.n_epochs for one in trainings)
     with tqdm(total=total, desc="Training", unit="epoch", disable=not show_progress) as bar:
         stack = _StackModule(trainings, bar)
-        own = {
-            "logger": False,
-            "callbacks": None,
-            "max_epochs": 1,  # all steps of all networks
-            "enable_checkpointing": False,
-            "enable_model_summary": False,
-            "enable_progress_bar": False,
-        }
-        pl.Trainer(**trainer_params | own).fit(stack, batches)
+        trainer.fit(stack, batches)
     stack.unstack()
 
 
@@ -207,7 +210,8 @@ class _StackModule(pl.LightningModule):
         self._trainings, self._bar = trainings, bar
         modules = [one.module for one in trainings]
         self.stack = StackedNetwork([module.network for module in modules])
-        self.lead = _lead(modules[0], _Rows(self.stack))
+        self._rows = _Rows(self.stack)
+        self.lead = _lead(modules[0], self._rows)
         # what was learnt from each network's training windows: (K, features) by owner and name
         self._learnt = {
             (part, name): torch.stack([getattr(module, part)._buffers[name] for module in modules])
@@ -217,7 +221,7 @@ class _StackModule(pl.LightningModule):
         }
         self._count = 0
         ends = torch.tensor([one.n_steps for one in trainings])
-        self._rates = torch.zeros(len(trainings), int(ends.max()))  # (K, steps)
+        self._rates = torch.zeros(len(trainings), int(ends.max()), dtype=torch.double)  # (K, steps)
         for row, one in zip(self._rates, trainings, strict=True):
             row[: one.n_steps] = one.rates()
         self._batch_size = trainings[0].batch_size
@@ -231,11 +235,10 @@ class _StackModule(pl.LightningModule):
         output, label = self.lead.forecast_and_label(batch, ModuleStage.TRAIN)
         # the mean of each network over its own known labels, summed over the networks
         known = ~torch.isnan(label)  # (KB, T, C)
-        if isinstance(self.lead.likelihood, DirichletLikelihood):
-            known = known.all(dim=-1, keepdim=True)  # (KB, T, 1)
         counts = known.unflatten(0, (count, -1)).flatten(1).sum(dim=1)  # (K,)
+        counts = counts.to(output.prediction)  # whole numbers would be divided in single precision
         shares = counts.sum() / counts.clamp(min=1)
-        weight = shares.to(output.prediction).repeat_interleave(self._batch_size)[:, None, None]
+        weight = shares.repeat_interleave(self._batch_size)[:, None, None]  # (KB, 1, 1)
         if batch.sample_weight is not None:
             weight = weight * batch.sample_weight
         loss = self.lead._compute_loss(
@@ -248,7 +251,7 @@ class _StackModule(pl.LightningModule):
         """Prepare for batches of the first `count` networks."""
         if count == self._count:
             return
-        self._count = self.lead.network.count = count
+        self._count = self._rows.count = count
         for (part, name), values in self._learnt.items():
             rows = values[:count].repeat_interleave(self._batch_size, dim=0)  # (KB, _)
             getattr(self.lead, part)._buffers[name] = rows.unsqueeze(1).to(self.device)
@@ -318,12 +321,7 @@ class _Rows(nn.Module):
 
 def _lead(module: LSTMSeqModule, network: _Rows) -> LSTMSeqModule:
     """Copy a module with another network in it."""
-    own, module.network = module.network, None
-    try:
-        lead = copy.deepcopy(module)
-    finally:
-        module.network = own
-    lead.network = network
+    lead = copy.deepcopy(module, {id(module.network): network})
     if lead.likelihood is None:
         lead.train_criterion.reduction = "none"  # for the weights of each row
     return lead
