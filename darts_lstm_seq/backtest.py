@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +28,10 @@ from darts_lstm_seq.datasets import BatchTrainingDataset
 from darts_lstm_seq.module import LSTMSeqModule
 from darts_lstm_seq.stack_training import ELEMENTWISE, SCHEDULERS, Training, train
 
-if TYPE_CHECKING:
-    from darts_lstm_seq.model import LSTMSeqModel
-
 logger = get_logger(__name__)
+
+# an `LSTMSeqModel`, whose file imports this one
+Model = Any
 
 # of the trainer: what a stack honours, and what is nothing to it
 _HONOURED = {
@@ -49,7 +49,7 @@ _HONOURED = {
 }
 _WATCHED = ("callbacks", "enable_checkpointing", "logger")
 _PRECISIONS = (32, 64, "32", "64", "32-true", "64-true", None)
-_FIT_ARGUMENTS = {"epochs", "max_samples_per_ts", "stride", "verbose"}
+_FIT_ARGUMENTS = {"epochs", "max_samples_per_ts", "verbose"}
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MOST_BYTES = 2**28
 
@@ -67,7 +67,7 @@ class Postponed:
 
 @dataclass
 class _Fold:
-    model: "LSTMSeqModel"
+    model: Model
     training: Training
     random_state: np.random.RandomState  # of the model, before it forecasts
 
@@ -87,7 +87,7 @@ class Recorder:
     answers: list[bool] = field(default_factory=list)  # of a callable `retrain`
     handed_out: int = 0
 
-    def untrained(self, make: Callable[[], "LSTMSeqModel"]) -> "LSTMSeqModel":
+    def untrained(self, make: Callable[[], Model]) -> Model:
         """Return the model of the next fold."""
         if not self.replays:
             model = make()
@@ -100,7 +100,7 @@ class Recorder:
 
     def record(
         self,
-        model: "LSTMSeqModel",
+        model: Model,
         module: LSTMSeqModule,
         datamodule: TorchDataModule,
         trainer: Postponed,
@@ -133,9 +133,7 @@ class Recorder:
         return answer
 
 
-def historical_forecasts(
-    model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[str, Any]
-) -> Any:
+def historical_forecasts(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """Return what Darts' `loop` returns, sooner if the folds can be trained together.
 
     Parameters
@@ -159,7 +157,7 @@ def historical_forecasts(
     return loop(**arguments)
 
 
-def _why_not(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str | None:
+def _why_not(model: Model, arguments: dict[str, Any]) -> str | None:
     """Say why the folds cannot be trained together, or `None` if they can."""
     if not arguments["enable_optimization"]:
         return "`enable_optimization` is `False`"
@@ -202,7 +200,7 @@ def _why_not(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str | None:
     return None
 
 
-def _stacked(model: "LSTMSeqModel", loop: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     jobs = _jobs(arguments)
     results: list[Any] = []
     waiting: list[tuple[dict[str, Any], Recorder]] = []
@@ -251,7 +249,7 @@ def _jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _attached(model: "LSTMSeqModel", recorder: Recorder) -> Iterator[None]:
+def _attached(model: Model, recorder: Recorder) -> Iterator[None]:
     """Let the models of the loop that starts from `model` record or replay."""
     random_state = copy.deepcopy(getattr(model, "_random_instance", None))
     model._recorder = recorder
@@ -263,7 +261,7 @@ def _attached(model: "LSTMSeqModel", recorder: Recorder) -> Iterator[None]:
             model._random_instance = random_state
 
 
-def _train_together(model: "LSTMSeqModel", folds: list[_Fold]) -> None:
+def _train_together(model: Model, folds: list[_Fold]) -> None:
     shown = model.trainer_params.get("enable_progress_bar", True)
     params = {k: v for k, v in model.trainer_params.items() if k in _HONOURED}
     # dropout draws from PyTorch's global state: as in `fit`, the model's own state decides, and the

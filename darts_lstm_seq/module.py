@@ -175,8 +175,10 @@ class LSTMSeqModule(PLForecastingModule):
         # few CPUs have an LSTM in half precision, and there mixed precision gains nothing
         mixed = past.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         with torch.autocast("cpu", enabled=False) if mixed else nullcontext():
-            run = self.network.train_on if self._members_train else self.network
-            forecast = run(past, future, static)
+            if self._members_train and isinstance(self.network, EnsembleNetwork):
+                forecast = self.network.train_on(past, future, static)
+            else:
+                forecast = self.network(past, future, static)
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
             forecast = forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
         else:

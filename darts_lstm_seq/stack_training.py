@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from darts_lstm_seq.datasets import BatchTrainingDataset, draw
 from darts_lstm_seq.loading import LeanRandomSampler
 from darts_lstm_seq.module import LSTMSeqModule, check_vital
+from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.stacked import StackedNetwork, StepShares
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
@@ -209,7 +210,7 @@ class _StackModule(pl.LightningModule):
         super().__init__()
         self._trainings, self._bar = trainings, bar
         modules = [one.module for one in trainings]
-        self.stack = StackedNetwork([module.network for module in modules])
+        self.stack = StackedNetwork([cast(LSTMSeqNetwork, module.network) for module in modules])
         self._rows = _Rows(self.stack)
         self.lead = _lead(modules[0], self._rows)
         # what was learnt from each network's training windows: (K, features) by owner and name
@@ -302,7 +303,7 @@ class _StackModule(pl.LightningModule):
     def unstack(self) -> None:
         """Write the trained weights into the modules they came from."""
         for index, one in enumerate(self._trainings):
-            self.stack.unstack(index, one.module.network)
+            self.stack.unstack(index, cast(LSTMSeqNetwork, one.module.network))
 
 
 class _Rows(nn.Module):
