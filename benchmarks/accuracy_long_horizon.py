@@ -62,6 +62,7 @@ def _recipe(horizon: int, seed: int, **kwargs: Any) -> ForecastingModel:
 # the LSTMs without patches see as many windows as ours, in a hundred times its seconds
 MODELS: dict[str, Callable[[int, int], ForecastingModel]] = {
     "LSTMSeqModel": _recipe,
+    "LSTMSeqModel, 5 members": lambda horizon, seed: _recipe(horizon, seed, n_members=5),
     "LSTMSeqModel, quantiles": lambda horizon, seed: _recipe(
         horizon, seed, likelihood=QuantileRegression(QUANTILES)
     ),

@@ -219,8 +219,6 @@ def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) 
         folds = [fold for _, other in waiting for fold in other.folds]
         if len(folds) < model.folds_per_stack and index + 1 < len(jobs):
             continue
-        if len(folds) == 1 and len(jobs) == 1:
-            raise CannotStackError("there is only one fold")
         _train_together(model, folds)
         for waiting_job, recorded in waiting:
             recorded.replays = True

@@ -9,7 +9,7 @@ changing the class name in an existing script is enough.
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
@@ -270,6 +270,16 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         if self._recorder is not None and self._recorder.replays:
             return self
         return super()._fit_wrapper(*args, **kwargs)
+
+    def _predict_wrapper(self, *args: Any, **kwargs: Any) -> Any:
+        if self._recorder is None or self._recorder.replays:
+            return super()._predict_wrapper(*args, **kwargs)
+        # nobody will see this forecast: what a subclass does is for the one that counts
+        vars(self)["predict"] = partial(LSTMSeqModel.predict, self)
+        try:
+            return super()._predict_wrapper(*args, **kwargs)
+        finally:
+            del vars(self)["predict"]
 
     def _setup_trainer(
         self, trainer: Any, model: Any, verbose: bool | None = None, epochs: int = 0

@@ -635,7 +635,6 @@ def test_what_cannot_be_stacked_takes_darts_path(
     [
         ({"enable_optimization": False}, "`enable_optimization` is `False`"),
         ({"val_length": 12, "start": 0.95}, "validation set"),
-        ({"start": -1, "start_format": "position", "forecast_horizon": 1}, "only one fold"),
         ({"fit_kwargs": {"dataloader_kwargs": {"shuffle": False}}}, "'dataloader_kwargs'"),
     ],
 )
@@ -833,3 +832,25 @@ def test_dropout_drops(quick: dict[str, Any], counts: Counts) -> None:
     )
     assert np.abs(kept - dropped).max() > 1e-2
     assert len(counts.stacks) == 2
+
+
+def test_a_subclass_is_fitted_and_asked_as_often_as_by_darts(tiny: dict[str, Any]) -> None:
+    calls: list[str] = []
+
+    class Tracking(LSTMSeqModel):
+        def fit(self, *args: Any, **kwargs: Any) -> Any:
+            calls.append("fit")
+            return super().fit(*args, **kwargs)
+
+        def predict(self, *args: Any, **kwargs: Any) -> Any:
+            calls.append("predict")
+            return super().predict(*args, **kwargs)
+
+    series = TimeSeries.from_values(np.sin(np.arange(40.0)))
+    kwargs: dict[str, Any] = {"start": -6, "start_format": "position", "forecast_horizon": 2}
+    Tracking(6, 2, **tiny).historical_forecasts(series, retrain=2, **kwargs)
+    stacked, calls[:] = sorted(calls), []
+    Tracking(6, 2, **tiny).historical_forecasts(
+        series, retrain=2, enable_optimization=False, **kwargs
+    )
+    assert stacked == sorted(calls)
