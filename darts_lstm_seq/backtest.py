@@ -3,8 +3,8 @@
 Darts' own loop runs twice. The first time, every `fit` does all but train and is recorded; then the
 recorded folds are trained together by `stack_training.py`; the second time the loop is handed the
 trained models in their order. Whatever the loop can do (schedules, callables, transformers, many
-series) so holds by construction; data transformers are fitted in both rounds. What cannot be stacked takes Darts' path, and a debug log says
-why.
+series) so holds by construction; data transformers are fitted in both rounds. What cannot be
+stacked takes Darts' path, and a debug log says why.
 
 Source: the loop of `darts.models.forecasting.ForecastingModel.historical_forecasts`.
 """
