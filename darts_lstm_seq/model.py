@@ -275,11 +275,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         if self._recorder is None or self._recorder.replays:
             return super()._predict_wrapper(*args, **kwargs)
         # nobody will see this forecast: what a subclass does is for the one that counts
-        vars(self)["predict"] = partial(LSTMSeqModel.predict, self)
+        self.__dict__["predict"] = partial(LSTMSeqModel.predict, self)
         try:
             return super()._predict_wrapper(*args, **kwargs)
         finally:
-            del vars(self)["predict"]
+            del self.__dict__["predict"]
 
     def _setup_trainer(
         self, trainer: Any, model: Any, verbose: bool | None = None, epochs: int = 0
