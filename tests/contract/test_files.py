@@ -37,13 +37,12 @@ def fitted(tiny: dict[str, Any], series: TimeSeries) -> LSTMSeqModel:
         12,
         4,
         n_rnn_layers=2,
-        dropout=0.1,
         likelihood=GaussianLikelihood(),
         add_encoders={"cyclic": {"future": ["month"]}},
         optimizer_kwargs={"lr": 0.01},
         lr_scheduler_cls=torch.optim.lr_scheduler.ExponentialLR,
         lr_scheduler_kwargs={"gamma": 0.9},
-        **tiny | {"n_epochs": 3},
+        **tiny | {"n_epochs": 3, "dropout": 0.1},
     )
     return model.fit(series)
 

@@ -149,7 +149,7 @@ def test_the_rate_of_counts_is_found(family: str, tiny: dict[str, Any]) -> None:
 @pytest.mark.parametrize("n_rnn_layers", [1, 2])
 def test_monte_carlo_dropout(n_rnn_layers: int, tiny: dict[str, Any]) -> None:
     series = seasonal(60)
-    model = LSTMSeqModel(6, 4, dropout=0.4, n_rnn_layers=n_rnn_layers, **tiny).fit(series)
+    model = LSTMSeqModel(6, 4, n_rnn_layers=n_rnn_layers, **tiny | {"dropout": 0.4}).fit(series)
     still = model.predict(6, num_samples=20).all_values()
     assert np.ptp(still, axis=2).max() == 0
     moving = model.predict(6, num_samples=20, mc_dropout=True).all_values()
@@ -160,9 +160,9 @@ def test_monte_carlo_dropout(n_rnn_layers: int, tiny: dict[str, Any]) -> None:
 
 def test_monte_carlo_dropout_adds_to_a_likelihood(tiny: dict[str, Any]) -> None:
     series = seasonal(60)
-    model = LSTMSeqModel(6, 4, dropout=0.4, likelihood=families.GaussianLikelihood(), **tiny).fit(
-        series
-    )
+    model = LSTMSeqModel(
+        6, 4, likelihood=families.GaussianLikelihood(), **tiny | {"dropout": 0.4}
+    ).fit(series)
     arguments = {"n": 4, "predict_likelihood_parameters": True}
     still = [model.predict(**arguments).values() for _ in range(2)]
     np.testing.assert_array_equal(still[0], still[1])

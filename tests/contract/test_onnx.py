@@ -50,11 +50,10 @@ def test_with_all_options(tiny: dict[str, Any], tmp_path: Path) -> None:
         (4, 10),
         4,
         n_rnn_layers=2,
-        dropout=0.3,
         patch_length=4,
         shared_weights=True,
         use_reversible_instance_norm={"affine": True},
-        **tiny,
+        **tiny | {"dropout": 0.3},
     ).fit(series)
     agree(model, tmp_path / "model.onnx", [4, 9], [series])
 
