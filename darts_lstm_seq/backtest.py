@@ -121,7 +121,7 @@ class Recorder:
         """Make a callable `retrain` say the same when asked again: it may have a state."""
         if isinstance(retrain, (bool, int)):
             return retrain
-        said = iter(list(self.answers)) if self.replays else None
+        said = iter(self.answers) if self.replays else None
 
         @wraps(retrain)
         def answer(*args: Any, **kwargs: Any) -> bool:

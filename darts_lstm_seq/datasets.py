@@ -7,6 +7,7 @@ dataset returns for its index, and `__getitem__` is Darts' own.
 Source: `darts.utils.data.SequentialTorchTrainingDataset`, `SequentialTorchInferenceDataset`.
 """
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -70,6 +71,12 @@ def draw(dataset: TorchDataset, indices: list[int]) -> Any:
     if hasattr(dataset, "__getitems__"):
         return collate(dataset.__getitems__(indices))
     return collate([dataset[index] for index in indices])
+
+
+def tensors_of(batch: Any) -> dict[str, Tensor]:
+    """Return the tensors of one of Darts' named batches, or inputs, by name."""
+    named = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    return {name: x for name, x in named.items() if isinstance(x, Tensor)}
 
 
 class _WholeBatches(TorchDataset):

@@ -87,12 +87,7 @@ class EnsembleNetwork(nn.Module):
 
     def train_on(self, past: Tensor, future: Tensor | None, static: Tensor | None) -> Tensor:
         """Return the forecasts `(KB, T, O)` of rows that belong to the members in turn."""
-        split = [
-            None if x is None else x.unflatten(0, (self.n_members, -1))
-            for x in (past, future, static)
-        ]
-        assert split[0] is not None
-        return self.stack(split[0], split[1], split[2]).flatten(0, 1)
+        return self.stack.run_rows(self.n_members, past, future, static)
 
     def forward(
         self, past: Tensor, future: Tensor | None = None, static: Tensor | None = None

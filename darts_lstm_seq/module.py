@@ -7,7 +7,6 @@ checkpoints are Lightning's; auto-regression and sampling are inherited from Dar
 Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput` out).
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from darts.utils.likelihood_models.torch import DirichletLikelihood, QuantileReg
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 
+from darts_lstm_seq.datasets import tensors_of
 from darts_lstm_seq.ensemble import EnsembleNetwork
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
@@ -333,7 +333,7 @@ class LSTMSeqModule(PLForecastingModule):
             return 1.0
         if step == 1 or self._n_steps is None:
             self._n_steps = self.trainer.estimated_stepping_batches  # infinite if without an end
-        return 0.5 * (1 + math.cos(math.pi * min(step / self._n_steps, 1.0)))
+        return cosine_share(step, self._n_steps)
 
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of single steps."""
@@ -453,6 +453,11 @@ def _steps_are_watched(trainer: Any) -> bool:
     )
 
 
+def cosine_share(step: int, n_steps: float) -> float:
+    """Return the share of the learning rate at a step: from 1 to 0 along a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * min(step / n_steps, 1.0)))
+
+
 def check_vital(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
     """Raise a `ValueError` if the loss or any weight is NaN or infinite."""
     if not all(torch.isfinite(tensor).all() for tensor in (loss, *weights)):
@@ -467,8 +472,7 @@ def check_vital(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
 
 def _map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to each tensor of one of Darts' named batches."""
-    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-    return batch.replace(**{n: function(x) for n, x in fields.items() if isinstance(x, Tensor)})
+    return batch.replace(**{name: function(x) for name, x in tensors_of(batch).items()})
 
 
 def _at_least_single(x: Tensor) -> torch.dtype:

@@ -163,17 +163,35 @@ class LSTMSeqNetwork(nn.Module):
         state = self.dropouts[-1](self._encode(past, missing, static))  # (B, H)
         forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
         if self.path is not None:
-            forecast = forecast + self._follow_path(past)
+            straight = self.path(past[..., : self.target_dim])  # (B, T, C)
+            forecast = forecast + lead_to_outputs(straight, self.output_dim, self.path_outputs)
         if self.future_head is not None:
             forecast = forecast + self.future_head(future)
         return forecast
 
-    def _follow_path(self, past: Tensor) -> Tensor:
-        assert self.path is not None
-        straight = self.path(past[..., : self.target_dim]).unsqueeze(-1)  # (B, T, C, 1)
-        straight = straight.expand(-1, -1, -1, self.path_outputs)
-        others = self.output_dim // self.target_dim - self.path_outputs
-        return pad(straight, (0, others)).flatten(2)  # (B, T, O)
+
+def lead_to_outputs(straight: Tensor, output_dim: int, path_outputs: int) -> Tensor:
+    """Return what a path adds to each output, `(..., O)`.
+
+    Parameters
+    ----------
+    straight
+        Its forecasts of the components `(..., C)`.
+    output_dim
+        Number of outputs O.
+    path_outputs
+        To how many of the P outputs of each component it leads: the first ones.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.network import lead_to_outputs
+    >>> lead_to_outputs(torch.tensor([1.0, 2.0]), output_dim=4, path_outputs=1)
+    tensor([1., 0., 2., 0.])
+    """
+    others = output_dim // straight.shape[-1] - path_outputs
+    led = straight.unsqueeze(-1).expand(*straight.shape, path_outputs)  # (..., C, outputs led to)
+    return pad(led, (0, others)).flatten(-2)  # (..., O)
 
 
 def cut_patches(

@@ -7,9 +7,8 @@ the ordinary ones. Who is trained together, and why, is the caller's: `backtest.
 """
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -19,9 +18,9 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatc
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from darts_lstm_seq.datasets import BatchTrainingDataset, draw
+from darts_lstm_seq.datasets import BatchTrainingDataset, draw, tensors_of
 from darts_lstm_seq.loading import LeanRandomSampler
-from darts_lstm_seq.module import LSTMSeqModule, check_vital
+from darts_lstm_seq.module import LSTMSeqModule, check_vital, cosine_share
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.stacked import StackedNetwork, StepShares
 
@@ -82,7 +81,7 @@ class Training:
         torch.empty((), dtype=torch.int64).random_()  # as a `DataLoader` does for each epoch
         return LeanRandomSampler(self.dataset).draw_order().to(torch.int32)
 
-    @property
+    @cached_property
     def structure(self) -> str:
         """What must be equal in a stack, as a text to sort by."""
         weights = self.module.network.state_dict()
@@ -101,7 +100,7 @@ class Training:
     @cached_property
     def size(self) -> int:
         """Number of bytes of all its windows side by side, and of their order."""
-        window = sum(x.nbytes for x in _tensors(draw(self.dataset, [0])).values())
+        window = sum(x.nbytes for x in tensors_of(draw(self.dataset, [0])).values())
         return window * len(self.dataset) + 8 * self.n_steps * self.batch_size
 
     def batches(self) -> Tensor:
@@ -116,11 +115,10 @@ class Training:
         if module.lr_scheduler_cls is None:
             if not module.decay_rate:
                 return torch.ones(n_steps, dtype=torch.double)
-            steps = torch.arange(n_steps, dtype=torch.double)
-            return 0.5 * (1 + torch.cos(math.pi * steps / n_steps))
+            shares = [cosine_share(step, n_steps) for step in range(n_steps)]
+            return torch.tensor(shares, dtype=torch.double)
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-        settings = {k: v for k, v in module.lr_scheduler_kwargs.items() if k != "interval"}
-        scheduler = module.lr_scheduler_cls(optimizer=optimizer, **settings)
+        scheduler = module.lr_scheduler_cls(optimizer=optimizer, **module.lr_scheduler_kwargs)
         rates = []
         for _ in range(self.n_epochs):
             rates.append(optimizer.param_groups[0]["lr"])
@@ -170,17 +168,12 @@ def train(
     stack.unstack()
 
 
-def _tensors(batch: TorchTrainingBatch) -> dict[str, Tensor]:
-    named = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    return {name: x for name, x in named.items() if isinstance(x, Tensor)}
-
-
 class _Batches:
     """The batch of each step: the windows of all networks that still train, one after another."""
 
     def __init__(self, trainings: Sequence[Training]) -> None:
         counts = torch.tensor([len(one.dataset) for one in trainings])  # (K,)
-        whole = [_tensors(draw(one.dataset, list(range(len(one.dataset))))) for one in trainings]
+        whole = [tensors_of(draw(one.dataset, list(range(len(one.dataset))))) for one in trainings]
         self._windows = {
             name: torch.cat([tensors[name] for tensors in whole]) for name in whole[0]
         }  # (W, ...) each
@@ -315,9 +308,7 @@ class _Rows(nn.Module):
         self.count = 0  # of the networks in a batch
 
     def forward(self, past: Tensor, future: Tensor | None, static: Tensor | None) -> Tensor:
-        given = (past, future, static)
-        split = [None if x is None else x.unflatten(0, (self.count, -1)) for x in given]
-        return self.stack(*split).flatten(0, 1)
+        return self.stack.run_rows(self.count, past, future, static)
 
 
 def _lead(module: LSTMSeqModule, network: _Rows) -> LSTMSeqModule:

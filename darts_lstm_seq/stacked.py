@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import pad
 
 from darts_lstm_seq.missing import fill_gaps
-from darts_lstm_seq.network import LSTMSeqNetwork, cut_patches
+from darts_lstm_seq.network import LSTMSeqNetwork, cut_patches, lead_to_outputs
 from darts_lstm_seq.path import SeasonalPath
 from darts_lstm_seq.recurrence import Recurrence
 
@@ -154,6 +153,23 @@ class StackedNetwork(nn.Module):
             forecast = forecast + ahead.view_as(forecast)
         return forecast
 
+    def run_rows(
+        self, count: int, past: Tensor, future: Tensor | None, static: Tensor | None
+    ) -> Tensor:
+        """Return the forecasts `(KB, T, O)` of rows that belong to the first networks in turn.
+
+        Parameters
+        ----------
+        count
+            Number of networks; each has its B rows side by side.
+        past, future, static
+            As for `forward`, with K and B in one dimension.
+        """
+        rows = (past, future, static)
+        split = [None if x is None else x.unflatten(0, (count, -1)) for x in rows]
+        assert split[0] is not None
+        return self(split[0], split[1], split[2]).flatten(0, 1)
+
     def _follow_path(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
         count = len(target)
         gained = torch.einsum("kg,kgtl->ktl", weight("path/gains"), self.gained[:count])
@@ -161,9 +177,7 @@ class StackedNetwork(nn.Module):
         windows = target.transpose(2, 3)  # (K, B, C, L)
         straight = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
         straight = straight.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
-        straight = straight.unsqueeze(-1).expand(-1, -1, -1, -1, self.path_outputs)
-        others = self.output_dim // self.target_dim - self.path_outputs
-        return pad(straight, (0, others)).flatten(3)  # (K, B, T, O)
+        return lead_to_outputs(straight, self.output_dim, self.path_outputs)  # (K, B, T, O)
 
     @torch.no_grad()
     def unstack(self, index: int, network: LSTMSeqNetwork) -> None:
