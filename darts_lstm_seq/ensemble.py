@@ -44,8 +44,6 @@ class EnsembleNetwork(nn.Module):
         self.n_members = n_members
         self._kwargs = kwargs
         self.stack = StackedNetwork([self._make() for _ in range(n_members)])
-        # what the stack knows of its paths is derived from what is stored
-        self.register_load_state_dict_post_hook(lambda *_: self._refresh())
         # the member that each row of a batch asks, `(B,)`; `None`: all of them
         self.chosen: Tensor | None = None
 
@@ -77,9 +75,6 @@ class EnsembleNetwork(nn.Module):
 
     def _make(self) -> LSTMSeqNetwork:
         return LSTMSeqNetwork(**copy.deepcopy(self._kwargs))
-
-    def _refresh(self) -> None:
-        self.stack.load_paths(self.members())
 
     def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
         """Return the last hidden states of all members side by side, `(B, K * H)`."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-# N windows, B batch, L input steps, T output steps, C components
+# N windows, B batch, L input steps, T output steps, C components, G gains
 
 # how far one step of the optimiser moves the path, as a multiple of the LSTM's weights
 _PACE = 3.0
@@ -52,10 +52,9 @@ class SeasonalPath(nn.Module):
     tensor([1., 3.], grad_fn=<ViewBackward0>)
     """
 
-    phases: Tensor
-    moments: Tensor
-    cycles: Tensor
-    scarcity: Tensor
+    known: Tensor
+    gained: Tensor
+    pace: Tensor
 
     def __init__(
         self, input_chunk_length: int, output_chunk_length: int, output_chunk_shift: int = 0
@@ -64,12 +63,12 @@ class SeasonalPath(nn.Module):
         self.shift = output_chunk_shift
         self.gains = nn.Parameter(torch.zeros(5))
         self.matrix = nn.Parameter(torch.zeros(output_chunk_length, input_chunk_length))
-        # the steps of the last and the last but one season that each forecast step repeats
-        self.register_buffer("phases", torch.zeros(2, output_chunk_length, dtype=torch.long))
-        # rows that weigh the window: its last value, that of a season before, both seasons' means
-        self.register_buffer("moments", torch.zeros(4, input_chunk_length))
-        self.register_buffer("cycles", torch.zeros(output_chunk_length))
-        self.register_buffer("scarcity", torch.zeros(()))
+        # the whole path is one matrix from the window to the forecast, for a step of small
+        # operations costs more than the LSTM (`benchmarks/bench_predict.py`):
+        # known + gains @ gained + pace * matrix
+        self.register_buffer("known", torch.zeros_like(self.matrix))
+        self.register_buffer("gained", torch.zeros(5, *self.matrix.shape))
+        self.register_buffer("pace", torch.zeros(()))
         self.prepare(season=1, n_windows=0)
 
     @torch.no_grad()
@@ -85,36 +84,33 @@ class SeasonalPath(nn.Module):
         """
         steps, length = self.matrix.shape
         ahead = self.shift + torch.arange(steps)
-        last = length - season + ahead % season  # (T,)
-        before = max(length - 2 * season, 0)
-        self.phases.copy_(torch.stack([last, (last - season).clamp(min=0)]))
-        self.moments.zero_()
-        self.moments[0, -1] = 1
-        self.moments[1, max(length - 1 - season, 0)] = 1
-        self.moments[2, length - season :] = 1 / season
-        previous = slice(before, max(length - season, 1))
-        self.moments[3, previous] = 1 / (previous.stop - previous.start)
-        cycles = ahead // season + 1.0
-        self.cycles.copy_(cycles / cycles[-1])
-        self.scarcity.fill_(_ENOUGH * length / (_ENOUGH * length + n_windows))
+        repeated = length - season + ahead % season  # (T,), of the last season
+        cycles = (ahead // season + 1.0).unsqueeze(-1)  # (T, 1)
+        at = torch.eye(length, dtype=torch.double)  # a row for each step of the window
+        last, lag = at[-1], at[max(length - 1 - season, 0)]  # (L,) each
+        season_before = slice(max(length - 2 * season, 0), max(length - season, 1))
+        level, level_before = at[length - season :].mean(0), at[season_before].mean(0)  # (L,)
+        profile = at[repeated]  # (T, L)
+        profile_before = at[(repeated - season).clamp(min=0)]  # (T, L)
+        growth = level - level_before
+        parts = (
+            growth * cycles / cycles[-1],  # the season goes on growing
+            (last - lag) - growth,  # the newest values ran ahead of the season
+            (profile_before - level_before) - (profile - level),  # back to the profile before
+            last - profile,
+            level - profile,
+        )
+        scarcity = _ENOUGH * length / (_ENOUGH * length + n_windows)
+        self.known.copy_(last + scarcity * (profile - last))
+        for gained, part in zip(self.gained, parts, strict=True):
+            gained.copy_(_PACE * scarcity * part)
+        self.pace.fill_(_PACE * (1 - scarcity))
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""
-        season, previous = window[:, self.phases].unbind(1)  # (B, T, C) each
-        last, lag, level, level_before = (self.moments @ window).split(1, dim=1)  # (B, 1, C) each
-        growth = level - level_before
-        parts = (
-            growth * self.cycles[:, None],  # the season goes on growing
-            (last - lag) - growth,  # the newest values ran ahead of the season
-            (previous - level_before) - (season - level),  # back to the profile before
-            last - season,
-            level - season,
-        )
-        gains = _PACE * self.scarcity * self.gains
-        matrix = _PACE * (1 - self.scarcity) * self.matrix
-        known = last + self.scarcity * (season - last)
-        learnt = sum(gain * part for gain, part in zip(gains, parts, strict=True))
-        return known + learnt + linear(window.transpose(1, 2), matrix).transpose(1, 2)
+        learnt = torch.tensordot(self.gains, self.gained, dims=1)  # (T, L)
+        weights = self.known + learnt + self.pace * self.matrix
+        return linear(window.transpose(1, 2), weights).transpose(1, 2)
 
 
 def find_season(windows: Tensor, n_windows: int) -> int:

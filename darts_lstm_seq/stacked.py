@@ -14,11 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from darts_lstm_seq.missing import fill_gaps
 from darts_lstm_seq.network import LSTMSeqNetwork, cut_patches, lead_to_outputs
-from darts_lstm_seq.path import SeasonalPath
 from darts_lstm_seq.recurrence import Recurrence
 
 # K stacked networks, B batch, L input steps, T output steps, F past features, S static features,
@@ -62,10 +60,6 @@ class StackedNetwork(nn.Module):
     >>> stack.unstack(1, networks[0])
     """
 
-    known: Tensor
-    gained: Tensor
-    pace: Tensor
-
     def __init__(self, networks: Sequence[LSTMSeqNetwork]) -> None:
         super().__init__()
         _check_equal(networks)
@@ -103,12 +97,6 @@ class StackedNetwork(nn.Module):
         for name, _ in networks[0].named_buffers():
             stacked = torch.stack([network.get_buffer(name) for network in networks])
             self.register_buffer(name.replace(".", "/"), stacked)
-        if self.has_path:
-            parts = [_linear_parts(network.path) for network in networks if network.path]
-            for name, part in zip(
-                ("known", "gained", "pace"), zip(*parts, strict=True), strict=True
-            ):
-                self.register_buffer(name, torch.stack(part), persistent=False)
 
     def forward(
         self, past: Tensor, future: Tensor | None = None, static: Tensor | None = None
@@ -171,9 +159,11 @@ class StackedNetwork(nn.Module):
         return self(split[0], split[1], split[2]).flatten(0, 1)
 
     def _follow_path(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
-        count = len(target)
-        gained = torch.einsum("kg,kgtl->ktl", weight("path/gains"), self.gained[:count])
-        matrix = self.known[:count] + gained + self.pace[:count] * weight("path/matrix")
+        known, gained, pace = (
+            self.get_buffer(f"path/{name}")[: len(target)] for name in ("known", "gained", "pace")
+        )
+        learnt = torch.einsum("kg,kgtl->ktl", weight("path/gains"), gained)
+        matrix = known + learnt + pace[:, None, None] * weight("path/matrix")  # (K, T, L)
         windows = target.transpose(2, 3)  # (K, B, C, L)
         straight = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
         straight = straight.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
@@ -253,27 +243,6 @@ def _join_weights(weight: Callable[[str], Tensor], layer: str) -> Tensor:
     bias = weight(f"{layer}/bias_ih_l0") + weight(f"{layer}/bias_hh_l0")  # (K, 4H)
     inputs, hidden = weight(f"{layer}/weight_ih_l0"), weight(f"{layer}/weight_hh_l0")
     return torch.cat([inputs, bias.unsqueeze(-1), hidden], dim=-1)
-
-
-def _linear_parts(path: SeasonalPath) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the path as matrices from window to forecast `(T, L)`: `known + gains @ gained + ...`.
-
-    The path is linear in the window and in its weights, so its answers to the unit vectors say
-    everything, whatever its formulas.
-    """
-    length = path.matrix.shape[1]
-    exact = deepcopy(path).double()  # differences of answers, below
-    unit = torch.eye(length, dtype=torch.double, device=path.matrix.device).unsqueeze(0)
-    none = {name: torch.zeros_like(value) for name, value in exact.named_parameters()}
-
-    def answer(**weights: Tensor) -> Tensor:
-        return functional_call(exact, none | weights, (unit,)).squeeze(0)  # (T, L)
-
-    known = answer()
-    gains = torch.eye(len(path.gains)).to(unit)
-    gained = torch.stack([answer(gains=gain) - known for gain in gains])  # (G, T, L)
-    pace = answer(matrix=torch.ones_like(exact.matrix)) - known  # (T, L)
-    return known.to(path.matrix), gained.to(path.matrix), pace.to(path.matrix)
 
 
 def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
