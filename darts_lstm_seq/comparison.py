@@ -1,57 +1,31 @@
-"""A leaderboard of forecasters on one series: numbers only.
+"""A leaderboard of forecasters, on one series or on many: numbers only.
 
-Folds, refitting and metrics are Darts' own backtest; pictures are in `plotting.py`. Every model
-sees the same folds: the training part grows, the last parts of one horizon each are forecast.
+One series is run and scored by `scoring.py`; here many of them are cut into chunks, sent to workers
+(`parallel.py`), kept on disk (`results.py`) and summed up. Pictures are in `plotting.py`.
 """
 
-import logging
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, partial
 from importlib.metadata import version
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from darts import TimeSeries
-from darts.dataprocessing.transformers import MissingValuesFiller
-from darts.metrics import mase, rmse, smape
-from darts.models import (
-    ARIMA,
-    ExponentialSmoothing,
-    MultivariateModel,
-    NaiveDrift,
-    NaiveSeasonal,
-    Theta,
-)
-from darts.models.forecasting.forecasting_model import ForecastingModel
-from darts.utils.utils import SeasonalityMode
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from darts_lstm_seq import __version__
-from darts_lstm_seq.model import LSTMSeqModel
+from darts_lstm_seq.candidates import MODELS, Models, check_models
+from darts_lstm_seq.parallel import count_workers, cut, run_chunks
+from darts_lstm_seq.results import ResultsFolder, fingerprint
+from darts_lstm_seq.scoring import FORECASTS, Contest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# a state space model of a longer season needs minutes for a fit
-_LONGEST_ARIMA_SEASON = 24
-# forecasts drawn from a likelihood, whose median is scored
-_SAMPLES = 500
-
-# networks as small as ours are no faster on a GPU when there is one series to learn
-QUIET_TRAINER = {
-    "accelerator": "cpu",
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "enable_checkpointing": False,
-    "logger": False,
-}
+__all__ = ["MODELS", "Comparison", "compare"]
 
 
 @dataclass(frozen=True)
@@ -65,38 +39,76 @@ class Comparison:
         steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each the mean over folds
         and components, `fit_seconds` and `predict_seconds` (wall clock, all folds; what is not
         spent in ``predict`` counts as fit), `error` (why a model has no scores), and the versions
-        of the packages at work.
-    forecasts
-        A row per model, fold, time and component: `forecast` and the `actual` value.
+        of the packages at work. Of several series: means over those that every model scored which
+        scored any, their number `series`, and the number `failed` of those that this model could
+        not; `RMSE` and `seasonality`, which differ from series to series, are left out.
+    per_series
+        A row per series, in their order, and model, the best MASE first: as `scores` of one series,
+        with a column `series` for its name or number.
     series
-        The series that was forecast.
+        The series that were forecast, by name or number.
     """
 
     scores: pd.DataFrame
-    forecasts: pd.DataFrame
-    series: TimeSeries
+    per_series: pd.DataFrame
+    series: Mapping[Any, TimeSeries]
+    _load_forecasts: Callable[[], pd.DataFrame]
 
-    def plot(self, component: str | None = None) -> "Figure":
-        """Draw the end of the series and every model's forecasts (see `plot_comparison`)."""
+    @cached_property
+    def forecasts(self) -> pd.DataFrame:
+        """A row per model, fold, time and component: `forecast` and the `actual` value.
+
+        Of several series there is a column `series` in front. Read from disk when first asked for,
+        if ``out`` was given.
+        """
+        return self._load_forecasts()
+
+    def plot(self, component: str | None = None, series: Any = None) -> "Figure":
+        """Draw the end of a series and every model's forecasts (see `plot_comparison`).
+
+        Parameters
+        ----------
+        component
+            Which component to draw; all by default.
+        series
+            Name or number of the series; the first by default.
+
+        Raises
+        ------
+        ValueError
+            If there is no such series.
+        """
         from darts_lstm_seq.plotting import plot_comparison
 
-        return plot_comparison(self.series, self.forecasts, self.scores, component)
+        name = next(iter(self.series)) if series is None else series
+        if name not in self.series:
+            raise ValueError(
+                f"`series` must be one of {list(self.series)[:10]}, received {name!r}."
+            )
+        scores, forecasts = self.per_series, self.forecasts
+        scores = scores[scores["series"] == name]
+        if "series" in forecasts:
+            forecasts = forecasts[forecasts["series"] == name]
+        return plot_comparison(self.series[name], forecasts, scores, component)
 
 
 def compare(
-    series: TimeSeries,
+    series: TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries],
     horizon: int,
-    models: Sequence[str] | Mapping[str, ForecastingModel] | None = None,
+    models: Models = None,
     folds: int = 3,
     seasonality: int | None = None,
     show_progress: bool = True,
+    n_jobs: int | None = None,
+    out: str | Path | None = None,
 ) -> Comparison:
-    """Backtest several models on the same folds of a series and rank them.
+    """Backtest several models on the same folds of a series and rank them; or of many series.
 
     Parameters
     ----------
     series
-        The series to forecast, of one or more components.
+        The series to forecast, of one or more components; or a sequence of them, or a mapping with
+        names for them, each of which is forecast on its own.
     horizon
         Number of time steps to forecast in each fold.
     models
@@ -111,17 +123,28 @@ def compare(
         hours); 1, which is none, for an index of integers, for steps that do not divide their
         cycle, and where the first fold trains on less than two seasons.
     show_progress
-        Whether to show a progress bar over the models.
+        Whether to show a progress bar over the models, or over the series.
+    n_jobs
+        Number of processes among which many series are divided, in chunks; -1 for one per core.
+        Default: what ``joblib.parallel_config`` says, which also leads to a cluster
+        (``joblib.parallel_config(backend="dask")``), and one otherwise.
+    out
+        Folder for `scores.csv`, `per_series.csv` and `forecasts.csv` of many series. It is filled
+        while they run, and a second start skips the series that are done.
 
     Returns
     -------
     Comparison
-        Scores, forecasts, and `.plot()`. A model that fails has a row with its error.
+        Scores, forecasts, and `.plot()`. A model that fails has a row with its error. Of many
+        series, one that no model can be run on, too short for instance, has a row with the error
+        for each model; so have the series of a chunk whose worker died twice, which the next start
+        from ``out`` tries again.
 
     Raises
     ------
     ValueError
-        If a parameter is out of its range, a name is unknown, or the series is too short.
+        If a parameter is out of its range, a name is unknown, a single series is too short, or
+        ``out`` holds the results of other settings.
 
     Notes
     -----
@@ -131,7 +154,7 @@ def compare(
     The models of `MODELS` get the seasonality; the LSTM's window takes three seasons and at least
     two horizons, as far as the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
     (1, 1, 1) if there is no season or one of more than 24 steps. They run on one thread; Darts
-    models of your own run as you set them up.
+    models of your own run as you set them up, but on one thread where there are several workers.
 
     Examples
     --------
@@ -142,216 +165,139 @@ def compare(
     ... )
     >>> sorted(result.scores["model"])
     ['NaiveDrift', 'NaiveSeasonal']
+    >>> rivers = {"Nile": nile(), "its youth": nile()[:50], "its spring": nile()[:5]}
+    >>> many = compare(rivers, horizon=5, models=["NaiveDrift"], show_progress=False)
+    >>> many.scores[["series", "failed"]].values.tolist()
+    [[2, 1]]
     """
+    contest = Contest(
+        _positive("horizon", horizon),
+        _positive("folds", folds),
+        models,
+        None if seasonality is None else _positive("seasonality", seasonality),
+    )
+    check_models(models)
+    count_workers(n_jobs)
     if not isinstance(series, TimeSeries):
+        return _compare_many(_named(series), contest, show_progress, n_jobs, out)
+    table, found = contest.run(series, partial(tqdm, desc="Comparing", disable=not show_progress))
+    table = table.sort_values("MASE").reset_index(drop=True)
+    scores, found = table.assign(**_versions()), found.reset_index(drop=True)
+    if out is not None:
+        ResultsFolder(out).finish({"scores.csv": scores, "forecasts.csv": found})
+    return Comparison(scores, table.assign(series=0), {0: series}, found.copy)
+
+
+def _compare_many(
+    series: Mapping[Any, TimeSeries],
+    contest: Contest,
+    show_progress: bool,
+    n_jobs: int | None,
+    out: str | Path | None,
+) -> Comparison:
+    names = {fingerprint(name, one): name for name, one in series.items()}
+    folder = None if out is None else ResultsFolder(out)
+    scores, forecasts, skipped = [], [], set()
+    if folder is not None:
+        settings = {**vars(contest), "models": contest.models or list(MODELS), **_versions()}
+        folder.keep_to(settings)
+        scores.append(folder.scores(names))
+        skipped = set(scores[0]["series"])
+    left = [key for key in names if key not in skipped]
+    chunks = [
+        {left[number]: series[names[left[number]]] for number in part}
+        for part in cut(len(left), count_workers(n_jobs))
+    ]
+    bar = tqdm(desc="Comparing", total=len(names), unit="series", disable=not show_progress)
+    with bar:
+        bar.update(len(skipped))
+        for number, result in run_chunks(contest.run_chunk, chunks, n_jobs):
+            bar.update(len(chunks[number]))
+            if isinstance(result, Exception):
+                lost = contest.failed(f"the worker was lost: {type(result).__name__}: {result}")
+                # not kept on disk: the next start tries again
+                scores += [lost.assign(series=key) for key in chunks[number]]
+                continue
+            scores.append(result[0])
+            if folder is None:
+                forecasts.append(result[1])
+            else:
+                folder.add(*result)
+    table = _rename(pd.concat(scores), names, "MASE")
+    summary = _summarize(table)
+    if folder is None:
+        return Comparison(summary, table, series, partial(_tidy, forecasts, names))
+    parts = (_rename(part, names) for part in folder.forecasts(names))
+    folder.finish({"scores.csv": summary, "per_series.csv": table, "forecasts.csv": parts})
+    return Comparison(summary, table, series, partial(_tidy_folder, folder, names))
+
+
+def _rename(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
+    """Give the series their names in the place of fingerprints, and their order."""
+    place = {key: number for number, key in enumerate(names)}
+    table = table.assign(place=table["series"].map(place))
+    table = table.sort_values(["place", *by], kind="stable").drop(columns="place")
+    others = [column for column in table.columns if column != "series"]
+    table = table.assign(series=table["series"].map(names))
+    return table[["series", *others]].reset_index(drop=True)
+
+
+def _tidy(forecasts: list[pd.DataFrame], names: Mapping[str, Any]) -> pd.DataFrame:
+    full = [one for one in forecasts if not one.empty]
+    found = pd.concat(full) if full else pd.DataFrame(columns=["series", *FORECASTS])
+    return _rename(found, names)
+
+
+def _tidy_folder(folder: ResultsFolder, names: Mapping[str, Any]) -> pd.DataFrame:
+    found = _tidy(list(folder.forecasts(names)), names)
+    if pd.api.types.is_numeric_dtype(found["time"]):
+        return found
+    return found.assign(time=pd.to_datetime(found["time"]))
+
+
+def _summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per model over all series, the best MASE first."""
+    scored = table[table["error"].isna()]
+    counts = scored.groupby("series").size()
+    common = counts.index[counts == scored["model"].nunique()]  # else an easy subset would win
+    means = scored[scored["series"].isin(common)].groupby("model")
+    rows = table.groupby("model", sort=False)
+    summary = pd.DataFrame(
+        {
+            "folds": rows["folds"].first(),
+            "horizon": rows["horizon"].first(),
+            "series": len(common),
+            "failed": rows["error"].count(),
+        }
+    ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
+    # of a model without scores, one error for all
+    summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
+    summary.loc[summary["error"].notna(), "series"] = 0
+    ranked = summary.sort_values("MASE").reset_index()
+    return ranked.assign(**_versions())
+
+
+def _named(series: Any) -> dict[Any, TimeSeries]:
+    if not isinstance(series, (Sequence, Mapping)) or isinstance(series, str):
         raise ValueError(
             f"`series` must be a Darts `TimeSeries`, received {type(series).__name__}. "
             f"`TimeSeries.from_dataframe` and its kin make one."
         )
-    horizon, folds = _positive("horizon", horizon), _positive("folds", folds)
-    train_length = len(series) - folds * horizon
-    needed = folds * horizon + max(2 * horizon, 4)
-    if len(series) < needed:
-        raise ValueError(
-            f"`series` has {len(series)} time steps, too few for {folds} folds of horizon "
-            f"{horizon}, which need {needed}. Lower `horizon` or `folds`."
-        )
-    given = seasonality is not None
-    season = _positive("seasonality", seasonality) if given else _season_of(series)
-    if 2 * season > train_length:
-        season = 1  # less than two seasons teach nothing about them
-    chosen = _choose(models, season, horizon, train_length)
-
-    rows, forecasts = [], []
-    bar = tqdm(chosen.items(), desc="Comparing", disable=not show_progress)
-    # models this small gain nothing from more threads, and lose a lot on busy cores: with two on
-    # two cores ARIMA took 8 times as long, the LSTM 50 times
-    with threadpool_limits(None if isinstance(models, Mapping) else 1):
-        for name, model in bar:
-            bar.set_postfix_str(name)
-            row: dict[str, Any] = {"model": name, "folds": folds, "horizon": horizon}
-            row["seasonality"] = season
-            try:
-                scores, found = _backtest(model, series, horizon, folds, season)
-                forecasts.append(found.assign(model=name))
-                rows.append(row | scores)
-            except Exception as error:
-                rows.append(row | {"error": f"{type(error).__name__}: {error}"})
-    columns = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "error"]
-    table = pd.DataFrame(rows).reindex(columns=[*row, *columns]).sort_values("MASE")
-    table = table.assign(**_versions()).reset_index(drop=True)
-    tidy = ["model", "fold", "time", "component", "forecast", "actual"]
-    found = pd.concat(forecasts) if forecasts else pd.DataFrame()
-    return Comparison(table, found.reindex(columns=tidy).reset_index(drop=True), series)
-
-
-def _arima(season: int, horizon: int, length: int) -> ForecastingModel:
-    # the airline model, the classic for a season; (1, 1, 1) for none
-    if 1 < season <= _LONGEST_ARIMA_SEASON:
-        return ARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
-    return ARIMA(p=1, d=1, q=1)
-
-
-def _smoothing(season: int, horizon: int, length: int) -> ForecastingModel:
-    if season > 1:
-        return ExponentialSmoothing(seasonal_periods=season)
-    return ExponentialSmoothing(seasonal=SeasonalityMode.NONE)
-
-
-def _theta(season: int, horizon: int, length: int) -> ForecastingModel:
-    mode = SeasonalityMode.ADDITIVE if season > 1 else SeasonalityMode.NONE
-    return Theta(seasonality_period=season if season > 1 else None, season_mode=mode)
-
-
-def _lstm(season: int, horizon: int, length: int) -> ForecastingModel:
-    # three seasons show the LSTM what repeats; half of the training part must be left for windows
-    wanted = max(3 * season, 2 * horizon)
-    input_length = max(1, min(wanted, (length - horizon) // 2))
-    return LSTMSeqModel(
-        input_chunk_length=input_length,
-        output_chunk_length=horizon,
-        random_state=42,
-        pl_trainer_kwargs=dict(QUIET_TRAINER),
-    )
-
-
-# each makes a model for a season, a horizon and a training length, all in time steps
-MODELS: dict[str, Callable[[int, int, int], ForecastingModel]] = {
-    "LSTMSeqModel": _lstm,
-    "ARIMA": _arima,
-    "ExponentialSmoothing": _smoothing,
-    "Theta": _theta,
-    "NaiveSeasonal": lambda season, *_: NaiveSeasonal(K=season),
-    "NaiveDrift": lambda *_: NaiveDrift(),
-}
-
-
-def _choose(
-    models: Sequence[str] | Mapping[str, ForecastingModel] | None, *sizes: int
-) -> dict[str, ForecastingModel]:
-    if isinstance(models, Mapping):
-        return dict(models)
-    names = list(MODELS) if models is None else list(models)
-    unknown = [name for name in names if name not in MODELS]
-    if unknown or not names:
-        raise ValueError(f"`models` must be names out of {list(MODELS)}, received {names}.")
-    return {name: MODELS[name](*sizes) for name in names}
+    named = dict(series) if isinstance(series, Mapping) else dict(enumerate(series))
+    if not named:
+        raise ValueError("`series` is empty; it must hold at least one `TimeSeries`.")
+    for name, one in named.items():
+        if not isinstance(one, TimeSeries):
+            raise ValueError(
+                f"`series` must hold Darts `TimeSeries`, received {type(one).__name__} at {name!r}."
+            )
+    return named
 
 
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"`{name}` must be an integer >= 1, received {value!r}.")
     return int(value)
-
-
-def _season_of(series: TimeSeries) -> int:
-    if not series.has_datetime_index:
-        return 1
-    days = series.duration / (len(series) - 1) / pd.Timedelta(days=1)
-    steps = (365.25 if days > 5 else 7 if days >= 1 else 1) / days
-    # a year has 52.2 weeks, but a week has no whole number of two days
-    return max(1, round(steps)) if abs(steps - round(steps)) < 0.3 else 1
-
-
-def _backtest(
-    model: ForecastingModel, series: TimeSeries, horizon: int, folds: int, season: int
-) -> tuple[dict[str, float], pd.DataFrame]:
-    bridge = np.isnan(series.values(copy=False)).any() and not isinstance(model, LSTMSeqModel)
-    samples = _SAMPLES if model.supports_likelihood_parameter_prediction else 1
-    if series.n_components > 1 and not model.supports_multivariate:
-        model = MultivariateModel(model)
-    with _silence(), _timed_predict(type(model)) as predict_seconds:
-        start = time.perf_counter()
-        forecasts = model.historical_forecasts(
-            series,
-            start=len(series) - folds * horizon,
-            start_format="position",
-            forecast_horizon=horizon,
-            stride=horizon,
-            retrain=True,
-            last_points_only=False,
-            show_warnings=False,
-            num_samples=samples,
-            data_transformers={"series": MissingValuesFiller()} if bridge else None,
-        )
-        seconds = time.perf_counter() - start
-        forecasts = [_median(forecast) for forecast in forecasts]
-        scores = model.backtest(
-            series,
-            historical_forecasts=forecasts,
-            last_points_only=False,
-            metric=[mase, smape, rmse],
-            metric_kwargs=[{"m": season}, {}, {}],
-            reduction=np.nanmean,  # a fold may hold nothing but missing values
-        )
-    frames = [
-        forecast.to_dataframe(time_as_index=False)
-        .set_axis(["time", *forecast.components], axis=1)
-        .melt("time", var_name="component", value_name="forecast")
-        .assign(
-            fold=fold,
-            actual=series.slice_intersect(forecast).values().ravel(order="F"),
-        )
-        for fold, forecast in enumerate(forecasts, start=1)
-    ]
-    row = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, scores), strict=True))
-    row["predict_seconds"] = sum(predict_seconds)
-    # folds need not be fitted one by one, so there is no `fit` to watch
-    row["fit_seconds"] = seconds - row["predict_seconds"]
-    return row, pd.concat(frames)
-
-
-def _median(forecast: TimeSeries) -> TimeSeries:
-    return forecast.with_values(np.median(forecast.all_values(), axis=2, keepdims=True))
-
-
-@contextmanager
-def _timed_predict(cls: type) -> Iterator[list[float]]:
-    """Collect the seconds of each call of a class' `predict` while the context lasts.
-
-    A backtest makes its models itself, so only their class can be watched.
-    """
-    seconds: list[float] = []
-    inherited = "predict" not in vars(cls)
-    original = cls.predict  # type: ignore[attr-defined]
-
-    @wraps(original)
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return original(*args, **kwargs)
-        finally:
-            seconds.append(time.perf_counter() - start)
-
-    cls.predict = timed  # type: ignore[attr-defined]
-    try:
-        yield seconds
-    finally:
-        if inherited:
-            del cls.predict  # type: ignore[attr-defined]
-        else:
-            cls.predict = original  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what is told about every single fit from hiding the progress bar."""
-    loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
-    loggers += [
-        logging.getLogger(name)
-        for name in logging.root.manager.loggerDict
-        if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
-    ]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
 
 
 def _versions() -> dict[str, str]:

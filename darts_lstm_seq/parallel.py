@@ -1,0 +1,158 @@
+"""Work in chunks on several processes or machines: what is lost is tried again, the rest is kept.
+
+Processes and clusters are joblib's: `joblib.parallel_config(backend="dask")` and its like decide
+where the work goes. What a chunk is, and what becomes of its result, is the caller's.
+
+Source: `joblib.Parallel`, which on its own ends with the first worker that dies.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from numbers import Integral
+from typing import Any
+
+import joblib
+from threadpoolctl import threadpool_limits
+
+# chunks for each worker: few, and the last ones leave workers idle; many, and each costs a message
+_CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25
+
+
+def count_workers(n_jobs: int | None) -> int:
+    """Return how many workers joblib would use.
+
+    Parameters
+    ----------
+    n_jobs
+        Number of workers as joblib takes it: -1 for all there are; `None` for what
+        ``joblib.parallel_config`` says, and one otherwise.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+
+    Examples
+    --------
+    >>> import joblib
+    >>> from darts_lstm_seq.parallel import count_workers
+    >>> with joblib.parallel_config(n_jobs=3):
+    ...     count_workers(None)
+    3
+    """
+    is_number = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and not (is_number and n_jobs != 0):
+        raise ValueError(
+            f"`n_jobs` must be a number of processes, -1 for all cores, or `None` for what "
+            f"`joblib.parallel_config` says, received {n_jobs!r}."
+        )
+    return joblib.effective_n_jobs(n_jobs)
+
+
+def cut(count: int, n_workers: int) -> list[range]:
+    """Cut the numbers from 0 to `count` into chunks that keep some workers busy.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.parallel import cut
+    >>> cut(10, n_workers=1)
+    [range(0, 3), range(3, 6), range(6, 9), range(9, 10)]
+    """
+    size = max(1, min(_LARGEST_CHUNK, -(-count // (_CHUNKS_PER_WORKER * n_workers))))
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def run_chunks(
+    function: Callable[[Any], Any], chunks: Sequence[Any], n_jobs: int | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each chunk and what a function returns for it, the first done first.
+
+    A chunk that is lost, since its worker died or its result cannot travel, is tried once more
+    alone, so that no chunk is blamed for its neighbour.
+
+    Parameters
+    ----------
+    function
+        Called with one chunk.
+    chunks
+        What the workers get.
+    n_jobs
+        See `count_workers`.
+
+    Yields
+    ------
+    tuple[int, Any]
+        The number of the chunk, and its result or the exception that cost it twice.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.parallel import run_chunks
+    >>> sorted(run_chunks(sum, [[1, 2], [3, 4]]))
+    [(0, 3), (1, 7)]
+    """
+    left = list(range(len(chunks)))
+    while left:
+        done: set[int] = set()
+        started: list[int] = []
+        try:
+            for number, result in _run(function, chunks, left, n_jobs, started):
+                done.add(number)
+                yield number, result
+        except Exception as error:
+            lost = [number for number in started if number not in done]
+            if not lost:  # no worker had begun
+                raise
+            for number in lost:
+                yield number, _run_alone(function, chunks, number, n_jobs, error)
+            done.update(lost)
+        left = [number for number in left if number not in done]
+
+
+def _run(
+    function: Callable[[Any], Any],
+    chunks: Sequence[Any],
+    numbers: Sequence[int],
+    n_jobs: int | None,
+    started: list[int],
+) -> Iterator[tuple[int, Any]]:
+    """Run chunks, noting which of them have been handed out."""
+
+    def calls() -> Iterator[Any]:
+        for number in numbers:
+            started.append(number)
+            yield joblib.delayed(_numbered)(function, number, chunks[number], n_workers)
+
+    n_workers = count_workers(n_jobs)
+    # no more chunks under way than workers: few are lost with one
+    with joblib.Parallel(n_jobs, batch_size=1, pre_dispatch=n_workers) as parallel:
+        streams = parallel._backend.supports_return_generator
+    if streams:
+        options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
+        yield from joblib.Parallel(n_jobs, **options)(calls())
+        return
+    todo = calls()
+    while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
+        yield from joblib.Parallel(n_jobs)(batch)
+
+
+def _run_alone(
+    function: Callable[[Any], Any],
+    chunks: Sequence[Any],
+    number: int,
+    n_jobs: int | None,
+    lost_by: Exception,
+) -> Any:
+    try:
+        ((_, result),) = _run(function, chunks, [number], n_jobs, [])
+    except Exception as error:
+        error.__cause__ = error.__cause__ or lost_by
+        return error
+    return result
+
+
+def _numbered(
+    function: Callable[[Any], Any], number: int, chunk: Any, n_workers: int
+) -> tuple[int, Any]:
+    # several workers with a thread for each core would fight over the cores
+    with threadpool_limits(1 if n_workers > 1 else None):
+        return number, function(chunk)
