@@ -4,7 +4,8 @@ Darts' own loop runs twice. The first time, every `fit` does all but train and i
 recorded folds are trained together by `stack_training.py`; the second time the loop is handed the
 trained models in their order. Whatever the loop can do (schedules, callables, transformers, many
 series) so holds by construction; data transformers are fitted in both rounds. What cannot be
-stacked takes Darts' path, and a debug log says why.
+stacked takes Darts' path, and a debug log says why. Many series are first divided among the workers
+of `joblib.parallel_config`, if it names any.
 
 Source: the loop of `darts.models.forecasting.ForecastingModel.historical_forecasts`.
 """
@@ -13,19 +14,23 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from darts.logging import get_logger
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.likelihood_models.torch import DirichletLikelihood
 from darts.utils.ts_utils import SeriesType, get_series_seq_type
+from tqdm.auto import tqdm
 
 from darts_lstm_seq.datasets import BatchTrainingDataset
 from darts_lstm_seq.module import LSTMSeqModule
+from darts_lstm_seq.parallel import count_workers, cut, run_chunks
 from darts_lstm_seq.stack_training import ELEMENTWISE, SCHEDULERS, Training, train
 
 logger = get_logger(__name__)
@@ -56,6 +61,10 @@ _MOST_BYTES = 2**28
 
 class CannotStackError(Exception):
     """A fold turns out to need Darts' path; the message says why."""
+
+
+class CannotSpreadError(Exception):
+    """A series is refused by a worker, which does not know its index among all."""
 
 
 @dataclass
@@ -146,6 +155,11 @@ def historical_forecasts(model: Model, loop: Callable[..., Any], arguments: dict
         All of its arguments.
     """
     reason = _why_not(model, arguments)
+    if _is_local(arguments) and count_workers(None) > 1:
+        try:
+            return _spread(model, arguments)
+        except CannotSpreadError:
+            logger.debug("A series is refused: the loop in this process says which.")
     if reason is None:
         before = copy.deepcopy(getattr(model, "_random_instance", None))
         try:
@@ -230,20 +244,62 @@ def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) 
     return results[0] if is_one else results
 
 
+def _is_local(arguments: dict[str, Any]) -> bool:
+    """Tell whether Darts retrains on one series after another."""
+    return (
+        bool(arguments["retrain"])
+        and not arguments["apply_globally"]
+        and get_series_seq_type(arguments["series"]) is SeriesType.SEQ
+        # a callable may be asked by Darts' checks, and leave a series to the last model of another
+        and not callable(arguments["retrain"])
+    )
+
+
 def _jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """Split what Darts does series by series, so that not all folds are held at once."""
-    series = arguments["series"]
-    if arguments["apply_globally"] or get_series_seq_type(series) is not SeriesType.SEQ:
+    if not _is_local(arguments):
         return [arguments]
-    # a callable may be asked by Darts' checks, and leave a series to the last model of another
-    if callable(arguments["retrain"]):
-        return [arguments]
+    return [
+        _choose(arguments, lambda group, index=index: group[index])  # type: ignore[misc]
+        for index in range(len(arguments["series"]))
+    ]
+
+
+def _choose(arguments: dict[str, Any], choose: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the arguments with a part of each group of series."""
     groups = ("series", "past_covariates", "future_covariates", "sample_weight")
     given = [n for n in groups if arguments[n] is not None and not isinstance(arguments[n], str)]
-    return [
-        {**arguments, **{name: arguments[name][index] for name in given}}
-        for index in range(len(series))
+    return {**arguments, **{name: choose(arguments[name]) for name in given}}
+
+
+def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
+    """Divide the series among the workers that `joblib.parallel_config` names."""
+    count = len(arguments["series"])
+    parts = cut(count, count_workers(None))
+    chunks = [
+        {**_choose(arguments, itemgetter(slice(part.start, part.stop))), "verbose": False}
+        for part in parts
     ]
+    results: list[Any] = [None] * len(parts)
+    shown = bool(arguments["verbose"])
+    with tqdm(desc="Backtesting", total=count, unit="series", disable=not shown) as bar:
+        for number, result in run_chunks(partial(_run_part, model), chunks):
+            part = parts[number]
+            if isinstance(result, ValueError):
+                raise CannotSpreadError from result
+            if isinstance(result, Exception):
+                raise ValueError(
+                    f"`series` {part.start} to {part.stop - 1} were lost twice with their worker; "
+                    f"choose fewer workers if memory ran out. Reason: {result!r}"
+                ) from result
+            results[number] = result
+            bar.update(len(part))
+    return [one for result in results for one in result]
+
+
+def _run_part(model: Model, arguments: dict[str, Any]) -> list[Any]:
+    with joblib.parallel_config(backend="sequential"):  # a worker divides no further
+        return model.historical_forecasts(**arguments)
 
 
 @contextmanager

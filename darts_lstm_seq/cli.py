@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from darts_lstm_seq import __version__
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # `comparison.MODELS`, whose import takes seconds
 MODELS = ["LSTMSeqModel", "ARIMA", "ExponentialSmoothing", "Theta", "NaiveSeasonal", "NaiveDrift"]
-_SHOWN = ["model", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+_SHOWN = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="columns to forecast; default: all that hold numbers",
     )
+    compare.add_argument(
+        "--series",
+        metavar="COLUMN",
+        help="column that names the series of each line, where the file holds many one below the "
+        "other",
+    )
     compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
     compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
     compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
@@ -85,7 +91,17 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path("darts-lstm-seq-out"),
-        help="folder for scores.csv, forecasts.csv and forecasts.png (%(default)s)",
+        help="folder for scores.csv, forecasts.csv and forecasts.png (%(default)s); of many series "
+        "it also gets per_series.csv, fills while they run, and a second start goes on from there",
+    )
+    compare.add_argument(
+        "--n-jobs", type=int, metavar="N", help="processes for many series; -1: one per core"
+    )
+    compare.add_argument(
+        "--backend",
+        choices=["loky", "dask", "ray"],
+        default="loky",
+        help="where many series go: processes of this machine, or a cluster (%(default)s)",
     )
     return parser
 
@@ -96,37 +112,53 @@ def _compare(parsed: argparse.Namespace) -> int:
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison import compare
+    from darts_lstm_seq.parallel import backend
 
     mpl.use("Agg")
     parsed.out.mkdir(parents=True, exist_ok=True)
-    print(
-        f"{series.n_components} component(s), {len(series)} steps from {series.start_time()} to "
-        f"{series.end_time()}; {parsed.folds} folds of {parsed.horizon} steps",
-        flush=True,
-    )
-    result = compare(series, parsed.horizon, parsed.models, parsed.folds)
-    result.scores.to_csv(parsed.out / "scores.csv", index=False)
-    result.forecasts.to_csv(parsed.out / "forecasts.csv", index=False)
-    print(result.scores[_SHOWN].to_string(index=False, float_format="%.3f"))
+    folds = f"{parsed.folds} folds of {parsed.horizon} steps"
+    if isinstance(series, dict):
+        print(f"{len(series)} series; {folds}", flush=True)
+    else:
+        print(
+            f"{series.n_components} component(s), {len(series)} steps from {series.start_time()} "
+            f"to {series.end_time()}; {folds}",
+            flush=True,
+        )
+    with backend(parsed.backend):
+        result = compare(
+            series,
+            parsed.horizon,
+            parsed.models,
+            parsed.folds,
+            n_jobs=parsed.n_jobs,
+            out=parsed.out,
+        )
+    shown = [name for name in _SHOWN if name in result.scores]
+    print(result.scores[shown].to_string(index=False, float_format="%.3f"))
     for _, row in result.scores.dropna(subset=["error"]).iterrows():
         print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
     written = "scores.csv, forecasts.csv"
-    if not result.forecasts.empty:
+    if isinstance(series, dict):
+        written += ", per_series.csv"
+    elif not result.forecasts.empty:
         result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
         written += ", forecasts.png"
     print(f"written to {parsed.out}: {written}")
     return 0 if result.scores["error"].isna().any() else 1
 
 
-def _series(parsed: argparse.Namespace) -> "TimeSeries":
+def _series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
     if parsed.file is None:
         # as in `--value a b FILE.csv`, where the file is taken for a value
-        given = [name for name in ("time", "value", "freq") if getattr(parsed, name)]
+        given = [name for name in ("time", "value", "series", "freq") if getattr(parsed, name)]
         if given:
             raise ValueError(f"--{given[0]} is about a FILE.csv, which must come before options.")
         from darts_lstm_seq.data import co2_monthly
 
         return co2_monthly()
-    from darts_lstm_seq.data import read_csv
+    from darts_lstm_seq.data import read_csv, read_many_csv
 
+    if parsed.series:
+        return read_many_csv(parsed.file, parsed.series, parsed.time, parsed.value, parsed.freq)
     return read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)

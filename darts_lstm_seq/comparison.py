@@ -143,8 +143,8 @@ def compare(
     Raises
     ------
     ValueError
-        If a parameter is out of its range, a name is unknown, a single series is too short, or
-        ``out`` holds the results of other settings.
+        If a parameter is out of its range, a name is unknown, a single series is too short or
+        constant, or ``out`` holds the results of other settings.
 
     Notes
     -----

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -215,11 +216,76 @@ def read_csv(
     ...     read_csv(file.name).values().ravel().tolist()
     [3.0, 5.0, 4.0]
     """
+    frame = _read_frame(path, time, values)
+    return TimeSeries.from_dataframe(_regular(frame, freq, path))
+
+
+def read_many_csv(
+    path: str | Path,
+    series: str,
+    time: str | None = None,
+    values: Sequence[str] | None = None,
+    freq: str | None = None,
+) -> dict[Any, TimeSeries]:
+    r"""Read series that stand one below the other in a CSV file with a header line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    series
+        Column that names the series of each line.
+    time
+        Column of the dates; the first other one by default.
+    values, freq
+        As for `read_csv`. By default the frequency is that of the longest series.
+
+    Returns
+    -------
+    dict[Any, TimeSeries]
+        The series by their names, in the order of their first lines.
+
+    Raises
+    ------
+    ValueError, OSError
+        As for `read_csv`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from darts_lstm_seq.data import read_many_csv
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     _ = file.write("shop,day,sales\n")
+    ...     for line in ("b,2024-01-01,3", "b,2024-01-02,5", "b,2024-01-03,4", "a,2024-01-02,7"):
+    ...         _ = file.write(line + "\n")
+    ...     file.flush()
+    ...     {name: len(one) for name, one in read_many_csv(file.name, "shop").items()}
+    {'b': 3, 'a': 1}
+    """
+    frame = _read_frame(path, time, values, series)
+    groups = {name: group.droplevel(0) for name, group in frame.groupby(level=0, sort=False)}
+    if freq is None:
+        longest = max(groups, key=lambda name: len(groups[name]))
+        regular = _regular(groups[longest], None, f"{path}, series {longest!r}")
+        freq = pd.DatetimeIndex(regular.index).freqstr
+    return {
+        name: TimeSeries.from_dataframe(_regular(group, freq, f"{path}, series {name!r}"))
+        for name, group in groups.items()
+    }
+
+
+def _read_frame(
+    path: str | Path, time: str | None, values: Sequence[str] | None, series: str | None = None
+) -> pd.DataFrame:
+    """Return the values by time, or by series and time."""
     table = _read_table(path)
-    time = table.columns[0] if time is None else time
+    keys = [] if series is None else [series]
+    if time is None:
+        time = next((name for name in table.columns if name not in keys), table.columns[0])
     numeric = table.dropna(axis=1, how="all").select_dtypes("number").columns
-    names = list(dict.fromkeys(values)) if values else [name for name in numeric if name != time]
-    for column in (time, *names):
+    named = [name for name in numeric if name not in (*keys, time)]
+    names = list(dict.fromkeys(values)) if values else named
+    for column in (*keys, time, *names):
         if column not in table.columns:
             raise ValueError(f"{path} has no column {column!r}; it has {list(table.columns)}.")
     if not names:
@@ -227,10 +293,18 @@ def read_csv(
             f"{path} has no column of numbers beside {time!r}. Commas separate columns; a point "
             f"goes before decimals."
         )
+    if series is not None:
+        _refuse(table[series].isna(), table[series], path, "names no series")
     times = _parse_times(table[time], path)
+    twice = table[keys].assign(time=times).duplicated()
+    _refuse(twice, table[time], path, "is there twice")
     columns = {name: _parse_numbers(table[name], path) for name in names}
-    frame = pd.DataFrame(columns).set_index(times).sort_index()
-    return TimeSeries.from_dataframe(_regular(frame, freq, path))
+    frame = pd.DataFrame(columns)
+    if series is None:
+        return frame.set_index(times).sort_index()
+    whose, found = pd.factorize(table[series])
+    frame = frame.set_index([pd.Index(found[whose]), times])
+    return frame.iloc[np.lexsort((times.to_numpy(), whose))]  # in the order of the first lines
 
 
 def _read_table(path: str | Path) -> pd.DataFrame:
@@ -269,7 +343,6 @@ def _parse_times(column: pd.Series, path: str | Path) -> pd.DatetimeIndex:
             f"{path}: the dates in {column.name!r} are in several time zones. Write all in one."
         )
     _refuse(times.isna(), column, path, "is no date; 2024-12-31 is one")
-    _refuse(times.duplicated(), column, path, "is there twice")
     return pd.DatetimeIndex(times.dt.tz_localize(None))
 
 

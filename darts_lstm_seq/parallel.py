@@ -7,6 +7,7 @@ Source: `joblib.Parallel`, which on its own ends with the first worker that dies
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from numbers import Integral
 from typing import Any
@@ -16,6 +17,49 @@ from threadpoolctl import threadpool_limits
 
 # chunks for each worker: few, and the last ones leave workers idle; many, and each costs a message
 _CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Within, joblib's work goes to a backend by this name.
+
+    Parameters
+    ----------
+    name
+        `"loky"` for processes of this machine; `"dask"` for the cluster that Dask's settings name
+        (``DASK_SCHEDULER_ADDRESS``), or one of its own; `"ray"` likewise (``RAY_ADDRESS``).
+
+    Raises
+    ------
+    ValueError
+        If the package of the backend is missing.
+
+    Examples
+    --------
+    >>> import joblib
+    >>> from darts_lstm_seq.parallel import backend
+    >>> with backend("loky"):
+    ...     joblib.effective_n_jobs(2)
+    2
+    """
+    try:
+        if name == "dask":
+            from distributed import Client
+
+            with Client(), joblib.parallel_config(backend=name):
+                yield
+            return
+        if name == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
+    except ImportError as error:
+        raise ValueError(
+            f"The backend {name!r} needs a package that is missing: python -m pip install "
+            f"'darts-lstm-seq[{name}]'. Reason: {error}"
+        ) from error
+    with joblib.parallel_config(backend=name):
+        yield
 
 
 def count_workers(n_jobs: int | None) -> int:

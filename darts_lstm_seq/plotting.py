@@ -64,7 +64,7 @@ def plot_comparison(
     others = (name for name in scored["model"] if name != _FIRST)
     colours = dict(zip(others, _COLOURS * len(scored), strict=False)) | {_FIRST: _FIRST_COLOUR}
 
-    horizon, folds, season = scored[["horizon", "folds", "seasonality"]].iloc[0]
+    horizon, folds, season = scored[["horizon", "folds", "seasonality"]].iloc[0].astype(int)
     history = series[-folds * horizon - max(4 * horizon, 3 * season, 20) :]
     best_first = list(zip(scored["model"], scored["MASE"], strict=True))
     panels = [(part, name, mase) for part in components for name, mase in best_first]

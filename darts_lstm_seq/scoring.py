@@ -66,7 +66,7 @@ class Contest:
         Raises
         ------
         ValueError
-            If the series is too short.
+            If the series is too short, constant or without any value.
         """
         horizon, folds = self.horizon, self.folds
         train_length = len(series) - folds * horizon
@@ -75,6 +75,14 @@ class Contest:
             raise ValueError(
                 f"`series` has {len(series)} time steps, too few for {folds} folds of horizon "
                 f"{horizon}, which need {needed}. Lower `horizon` or `folds`."
+            )
+        values = series.values(copy=False)
+        if np.isnan(values).all():
+            raise ValueError("`series` holds nothing but missing values (NaN).")
+        if not (np.nanmax(values) > np.nanmin(values)):
+            raise ValueError(
+                f"`series` is constant ({np.nanmin(values)}): there is nothing to learn, and no "
+                f"change that errors could be measured by. Leave it out."
             )
         season = find_seasonality(series) if self.seasonality is None else self.seasonality
         if 2 * season > train_length:
