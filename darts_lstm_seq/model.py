@@ -32,6 +32,7 @@ from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
 from darts.utils.serialization import add_safe_globals
 from torch import nn
+from torch.utils.data import DistributedSampler
 from typing_extensions import override
 
 from darts_lstm_seq import backtest, persistence, validation
@@ -428,9 +429,14 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
                         dataset.series, dataset.past_covariates
                     )
         kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
-        if not kwargs.get("epochs") and self.n_epochs is None:
+        is_automatic = not kwargs.get("epochs") and self.n_epochs is None
+        if is_automatic:
             kwargs["epochs"] = self._suited_epochs(len(train_dataset))
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
+        world_size = getattr(setup["trainer"], "world_size", 1)
+        if is_automatic and kwargs.get("trainer") is None and world_size > 1:
+            epochs = self._suited_epochs(len(train_dataset), world_size)
+            setup["trainer"].fit_loop.max_epochs = epochs
         setup["datamodule"] = LeanDataModule.like(setup["datamodule"])
         if is_new:
             count = len(train_dataset)
@@ -438,9 +444,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             setup["model"].prepare(draw(train_dataset, indices.tolist()), count)
         return setup
 
-    def _suited_epochs(self, n_windows: int) -> int:
+    def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
         """Choose a number of epochs by the number of training windows."""
-        steps_per_epoch = -(-n_windows // self.batch_size)
+        steps_per_epoch = -(-n_windows // (self.batch_size * world_size))
         steps = min(max(n_windows, _FEWEST_STEPS), _MOST_STEPS)
         return max(-(-steps // steps_per_epoch), _FEWEST_EPOCHS)
 
@@ -502,6 +508,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         direct = None
         if trainer is None:
             direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
+        if direct is None:
+            # Lightning would hand each of several processes, and Darts return, a share of the series
+            every = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False)
+            loader_kwargs = kwargs.get("dataloader_kwargs")
+            kwargs["dataloader_kwargs"] = {"sampler": every, **(loader_kwargs or {})}
         arguments = (n, dataset, direct or trainer, batch_size, verbose)
         try:
             if self._draws_nothing(kwargs):
@@ -540,9 +551,14 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.save)
     def save(self, path: str | None = None, clean: bool = False) -> None:
-        persistence.attach_trainer(self)
-        with persistence.network_in_own_file():
-            super().save(path, clean)
+        kept = self.trainer
+        try:
+            persistence.attach_trainer(self)
+            path = path or f"{self._default_save_path()}.pt"
+            with persistence.network_in_own_file(), persistence.appears_whole(path) as beside:
+                super().save(beside, clean)
+        finally:
+            self.trainer = kept
 
     @staticmethod
     @override

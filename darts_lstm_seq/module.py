@@ -337,7 +337,10 @@ class LSTMSeqModule(PLForecastingModule):
 
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of single steps."""
-        self._steps_are_watched = _steps_are_watched(self.trainer)
+        # only the first process has a progress bar, but what is logged is averaged over all
+        self._steps_are_watched = self.trainer.strategy.reduce_boolean_decision(
+            _steps_are_watched(self.trainer), all=False
+        )
 
     def on_train_epoch_end(self) -> None:
         """Refuse to go on without a loss or weights.

@@ -9,7 +9,9 @@ Source: `TorchForecastingModel.__getstate__`, `save` and `load` of Darts 0.48.
 
 import copy
 import io
+import os
 import pickle
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,6 +36,20 @@ def network_in_own_file() -> Iterator[None]:
         yield
     finally:
         _in_own_file.reset(token)
+
+
+@contextmanager
+def appears_whole(path: str) -> Iterator[str]:
+    """Yield where to write a model first, whose files then take the place of those at `path`.
+
+    Several processes may save at once, and none finds or leaves a half-written file.
+    """
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(path) or ".") as folder:
+        beside = os.path.join(folder, os.path.basename(path))
+        yield beside
+        for suffix in (".ckpt", ""):  # who sees the model must see its network
+            if os.path.exists(beside + suffix):
+                os.replace(beside + suffix, path + suffix)
 
 
 class SurvivesCopies(TorchForecastingModel):
@@ -91,12 +107,16 @@ def attach_trainer(model: TorchForecastingModel) -> None:
     """Give a fitted model that no trainer holds (any more) one through which it can be saved.
 
     A copy, a model that was loaded, or the best model of a training is not the module that the
-    remembered trainer would write.
+    remembered trainer would write; a trainer of several processes would wait for the others.
     """
     if model.model is None:
         return
     trainer = model.trainer
-    if trainer is not None and trainer.lightning_module is model.model:
+    if (
+        trainer is not None
+        and trainer.world_size == 1
+        and trainer.lightning_module is model.model
+    ):
         return
     if trainer is None and model.load_ckpt_path is not None:
         return  # Darts copies that file, with the state of the optimiser

@@ -1,12 +1,15 @@
 """Prediction without a Lightning `Trainer`: building one costs 50 times the network's own work.
 
-`DirectPredictor` stands in for `Trainer.predict` where one device and the default hooks are all
-that was asked for. Everything else goes through Lightning unchanged.
+`DirectPredictor` stands in for `Trainer.predict` where the default hooks are all that was asked
+for. Everything else goes through Lightning. After a training over several processes each of them
+predicts alone, on its own device: sharing the work would cost more than so small a network, and
+a process that asks alone would wait for ever.
 
 Source: the loop of `pytorch_lightning.Trainer.predict`, reduced to one device.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -15,12 +18,14 @@ from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import PLModuleInput
 from pytorch_lightning import Callback
+from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from darts_lstm_seq.module import LSTMSeqModule
 
-# what a user may have set without asking for more than one device and the default hooks
+# what a user may have set without asking for more than a device per process and the default hooks
 _HARMLESS = {
     "accelerator",
     "callbacks",
@@ -34,7 +39,11 @@ _HARMLESS = {
     "log_every_n_steps",
     "logger",
     "max_epochs",
+    "num_nodes",
     "precision",
+    "strategy",
+    "sync_batchnorm",
+    "use_distributed_sampler",
 }
 # no autocast; in half precision, too, the module takes the data as they are and casts them itself
 _TRUE_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true", "bf16-true", "16-true"}
@@ -60,7 +69,10 @@ class DirectPredictor:
         """Return a predictor that does what a `Trainer(**params)` would, or `None` if it cannot."""
         if not params.keys() <= _HARMLESS or params.get("precision") not in _TRUE_PRECISION:
             return None
-        if params.get("devices", "auto") not in ("auto", 1) or any(
+        strategy, devices = params.get("strategy", "auto"), params.get("devices", "auto")
+        # under others a process may have a part of the weights only
+        is_ddp = isinstance(strategy, DDPStrategy) or str(strategy).startswith(("auto", "ddp"))
+        if not is_ddp or any(
             getattr(type(callback), hook) is not getattr(Callback, hook)
             for callback in params.get("callbacks") or []
             for hook in dir(Callback)
@@ -70,8 +82,12 @@ class DirectPredictor:
         match params.get("accelerator", "auto"):
             case "cpu":
                 device = torch.device("cpu")
-            case "auto" | "gpu" | "cuda" if torch.cuda.device_count() == 1:
-                device = torch.device("cuda", 0)
+            case "auto" | "gpu" | "cuda" if torch.cuda.device_count():
+                chosen = CUDAAccelerator.parse_devices(-1 if devices == "auto" else devices)
+                if not chosen:
+                    return None
+                rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
+                device = torch.device("cuda", chosen[rank % len(chosen)])
             case "auto" if not torch.accelerator.is_available():
                 device = torch.device("cpu")
             case _:
