@@ -509,8 +509,10 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         if trainer is None:
             direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
         if direct is None:
-            # Lightning would hand each of several processes, and Darts return, a share of the series
-            every = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False)
+            # Lightning would hand each of several processes, and Darts return, but a share
+            every: DistributedSampler[Any] = DistributedSampler(
+                dataset, num_replicas=1, rank=0, shuffle=False
+            )
             loader_kwargs = kwargs.get("dataloader_kwargs")
             kwargs["dataloader_kwargs"] = {"sampler": every, **(loader_kwargs or {})}
         arguments = (n, dataset, direct or trainer, batch_size, verbose)

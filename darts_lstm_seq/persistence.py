@@ -112,11 +112,7 @@ def attach_trainer(model: TorchForecastingModel) -> None:
     if model.model is None:
         return
     trainer = model.trainer
-    if (
-        trainer is not None
-        and trainer.world_size == 1
-        and trainer.lightning_module is model.model
-    ):
+    if trainer is not None and trainer.world_size == 1 and trainer.lightning_module is model.model:
         return
     if trainer is None and model.load_ckpt_path is not None:
         return  # Darts copies that file, with the state of the optimiser
