@@ -229,7 +229,7 @@ def _compare_many(
         return Comparison(summary, table, series, partial(_tidy, forecasts, names))
     parts = (_rename(part, names) for part in folder.forecasts(names))
     folder.finish({"scores.csv": summary, "per_series.csv": table, "forecasts.csv": parts})
-    return Comparison(summary, table, series, partial(_tidy_folder, folder, names))
+    return Comparison(summary, table, series, partial(_tidy_folder, folder, names, series))
 
 
 def _rename(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
@@ -248,11 +248,14 @@ def _tidy(forecasts: list[pd.DataFrame], names: Mapping[str, Any]) -> pd.DataFra
     return _rename(found, names)
 
 
-def _tidy_folder(folder: ResultsFolder, names: Mapping[str, Any]) -> pd.DataFrame:
+def _tidy_folder(
+    folder: ResultsFolder, names: Mapping[str, Any], series: Mapping[Any, TimeSeries]
+) -> pd.DataFrame:
     found = _tidy(list(folder.forecasts(names)), names)
-    if pd.api.types.is_numeric_dtype(found["time"]):
+    if not all(one.has_datetime_index for one in series.values()):
         return found
-    return found.assign(time=pd.to_datetime(found["time"]))
+    # hours of one series stand beside the days of another
+    return found.assign(time=pd.to_datetime(found["time"], format="ISO8601"))
 
 
 def _summarize(table: pd.DataFrame) -> pd.DataFrame:

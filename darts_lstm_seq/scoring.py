@@ -117,8 +117,10 @@ class Contest:
         for key, series in chunk.items():
             table, found = self._run_safely(series)
             scores.append(table.assign(series=key))
-            forecasts.append(found.assign(series=key))
-        return pd.concat(scores), pd.concat(forecasts)
+            if not found.empty:  # whose types would be taken over
+                forecasts.append(found.assign(series=key))
+        found = pd.concat(forecasts) if forecasts else pd.DataFrame(columns=["series", *FORECASTS])
+        return pd.concat(scores), found
 
     def _run_safely(self, series: TimeSeries) -> tuple[pd.DataFrame, pd.DataFrame]:
         try:
@@ -156,6 +158,11 @@ def _backtest(
             data_transformers={"series": MissingValuesFiller()} if bridge else None,
         )
         seconds = time.perf_counter() - start
+        if forecasts[0].start_time() != series.time_index[-folds * horizon]:
+            raise ValueError(
+                f"the model needs more time steps than the {len(series) - folds * horizon} on "
+                f"which the first fold trains. Lower `horizon` or `folds`."
+            )
         forecasts = [_median(forecast) for forecast in forecasts]
         scores = model.backtest(
             series,
