@@ -8,11 +8,13 @@ Source: `joblib.Parallel`, which on its own ends with the first worker that dies
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral
 from typing import Any
 
 import joblib
+from joblib._parallel_backends import SequentialBackend
 from threadpoolctl import threadpool_limits
 
 # chunks for each worker: few, and the last ones leave workers idle; many, and each costs a message
@@ -141,8 +143,10 @@ def run_chunks(
         try:
             for number, result in _run(function, chunks, left, n_jobs, started):
                 done.add(number)
+                if isinstance(result, _Lost):
+                    result = _run_alone(function, chunks, number, n_jobs, result.error)
                 yield number, result
-        except Exception as error:
+        except Exception as error:  # with one worker, joblib loses what the others had begun
             lost = [number for number in started if number not in done]
             if not lost:  # no worker had begun
                 raise
@@ -150,6 +154,13 @@ def run_chunks(
                 yield number, _run_alone(function, chunks, number, n_jobs, error)
             done.update(lost)
         left = [number for number in left if number not in done]
+
+
+@dataclass
+class _Lost:
+    """Stands for a result."""
+
+    error: BaseException
 
 
 def _run(
@@ -161,22 +172,44 @@ def _run(
 ) -> Iterator[tuple[int, Any]]:
     """Run chunks, noting which of them have been handed out."""
 
-    def calls() -> Iterator[Any]:
+    def calls() -> Iterator[tuple[Any, ...]]:
         for number in numbers:
             started.append(number)
-            yield joblib.delayed(_numbered)(function, number, chunks[number], n_workers)
+            yield function, number, chunks[number], is_shared
 
     n_workers = count_workers(n_jobs)
-    # no more chunks under way than workers: few are lost with one
-    with joblib.Parallel(n_jobs, batch_size=1, pre_dispatch=n_workers) as parallel:
-        streams = parallel._backend.supports_return_generator
-    if streams:
+    with joblib.Parallel(n_jobs) as parallel:
+        engine = parallel._backend
+    is_shared = not isinstance(engine, SequentialBackend)
+    if hasattr(engine, "client"):
+        yield from _run_on_dask(engine.client, calls())
+    elif engine.supports_return_generator:
+        # no more chunks under way than workers: few are lost with one
         options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
-        yield from joblib.Parallel(n_jobs, **options)(calls())
-        return
-    todo = calls()
-    while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
-        yield from joblib.Parallel(n_jobs)(batch)
+        yield from joblib.Parallel(n_jobs, **options)(map(_delay, calls()))
+    else:
+        todo = map(_delay, calls())
+        while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
+            yield from joblib.Parallel(n_jobs)(batch)
+
+
+def _run_on_dask(client: Any, calls: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+    """Hand chunks to Dask itself: joblib 1.5 waits forever for one that Dask gives up."""
+    from distributed import as_completed
+
+    running: dict[Any, int] = {}
+    finished = as_completed()
+    while True:
+        # twice the cores, since an adaptive cluster grows with what waits
+        for call in islice(calls, max(0, 2 * joblib.effective_n_jobs() - len(running))):
+            future = client.submit(_numbered, *call, pure=False)
+            running[future] = call[1]
+            finished.add(future)
+        if not running:
+            return
+        future = next(finished)
+        number, error = running.pop(future), future.exception()
+        yield future.result() if error is None else (number, _Lost(error))
 
 
 def _run_alone(
@@ -184,19 +217,28 @@ def _run_alone(
     chunks: Sequence[Any],
     number: int,
     n_jobs: int | None,
-    lost_by: Exception,
+    lost_by: BaseException,
 ) -> Any:
     try:
         ((_, result),) = _run(function, chunks, [number], n_jobs, [])
     except Exception as error:
-        error.__cause__ = error.__cause__ or lost_by
-        return error
-    return result
+        result = _Lost(error)
+    if not isinstance(result, _Lost):
+        return result
+    result.error.__cause__ = result.error.__cause__ or lost_by
+    return result.error
+
+
+def _delay(call: tuple[Any, ...]) -> Any:
+    return joblib.delayed(_numbered)(*call)
 
 
 def _numbered(
-    function: Callable[[Any], Any], number: int, chunk: Any, n_workers: int
+    function: Callable[[Any], Any], number: int, chunk: Any, is_shared: bool
 ) -> tuple[int, Any]:
-    # several workers with a thread for each core would fight over the cores
-    with threadpool_limits(1 if n_workers > 1 else None):
+    if not is_shared:
+        return number, function(chunk)
+    # several workers with a thread for each core would fight over the cores; and what joblib is
+    # asked for within a chunk (Darts' metrics do) would wait, on a cluster, for the chunk to end
+    with threadpool_limits(1), joblib.parallel_config(backend="sequential"):
         return number, function(chunk)

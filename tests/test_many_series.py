@@ -23,18 +23,33 @@ SCHEDULE = {"start": 40, "forecast_horizon": 3, "stride": 6, "last_points_only":
 
 
 class Deadly(NaiveDrift):
-    """Kills the process that fits it to a series that starts at 666, unless `file` is there."""
+    """Kills the process that fits it to a series that starts at `START`, until `file` is there."""
+
+    START = 0.0
 
     def __init__(self, file: str) -> None:
         super().__init__()
         self.file = file
 
     def fit(self, series: TimeSeries, *args: Any, **kwargs: Any) -> Any:
-        if series.first_value() == 666 and not Path(self.file).exists():
-            if self.file.endswith("once"):
-                Path(self.file).touch()
+        if series.first_value() == self.START and not Path(self.file).exists():
+            self.before_death()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().fit(series, *args, **kwargs)
+
+    def before_death(self) -> None:
+        pass
+
+
+class Always(Deadly):
+    START = 666.0
+
+
+class Once(Deadly):
+    START = 555.0
+
+    def before_death(self) -> None:
+        Path(self.file).touch()
 
 
 def make(index: int, length: int = 60) -> TimeSeries:
@@ -204,41 +219,47 @@ def test_refuses_a_wrong_number_of_jobs(several: list[TimeSeries]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_a_lost_worker_is_reported_and_tried_again(tmp_path: Path) -> None:
-    series = [make(index) for index in range(6)]
-    series[2] = series[2].with_values(np.append(666, series[2].values()[1:])[:, None])
-    models: dict[str, ForecastingModel] = {"deadly": Deadly(str(tmp_path / "cure"))}
-    lost = run(series, models, n_jobs=2, out=tmp_path / "out").per_series.set_index("series")
-    assert "the worker was lost" in lost.loc[2, "error"]
-    assert lost["error"].notna().sum() == 1
-    (tmp_path / "cure").touch()
-    again = run(series, models, n_jobs=2, out=tmp_path / "out")
-    assert again.per_series["error"].isna().all()
-    assert_same(again, run(series, models))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_on_dask_with_a_worker_killed_on_the_way(
+def test_on_dask_with_workers_killed_on_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
     # its workers look for this file's classes
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    series = [make(index) for index in range(12)]
-    series[7] = series[7].with_values(np.append(666, series[7].values()[1:])[:, None])
-    file = tmp_path / "once"
-    models: dict[str, ForecastingModel] = {"deadly": Deadly(str(file))}
+    series = [make(index) for index in range(8)]  # a chunk each
+    for index, deadly in ((3, Once.START), (6, Always.START)):
+        values = np.append(deadly, series[index].values()[1:])
+        series[index] = series[index].with_values(values[:, None])
+    cure = tmp_path / "cure"
+    models: dict[str, ForecastingModel] = {
+        "once": Once(str(tmp_path / "once")),
+        "always": Always(str(cure)),
+    }
+    out = tmp_path / "out"
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),
     ):
-        found = run(series, models, out=tmp_path / "out")
-    assert file.exists()  # a worker did die
-    assert found.per_series["error"].isna().all()
-    assert_same(found, run(series, models))
+        found = run(series, models, out=out).per_series.set_index("series")
+    assert (tmp_path / "once").exists()  # a worker did die
+    assert found.loc[6, "error"].str.contains("the worker was lost: KilledWorker").all()
+    assert found.drop(6)["error"].isna().all()
+    # what was lost is tried again by the next start, and nothing else
+    cure.touch()
+    fitted = []
+    fit = Once.fit
+    monkeypatch.setattr(
+        Once,
+        "fit",
+        lambda self, series, *a, **k: fitted.append(series) or fit(self, series, *a, **k),
+    )
+    again = run(series, models, out=out)
+    assert {float(one.first_value()) for one in fitted} == {Always.START}
+    assert_same(again, run(series, models))
 
 
 def test_the_command_takes_a_long_table(
