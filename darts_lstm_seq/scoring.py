@@ -234,7 +234,7 @@ def _silence() -> Iterator[None]:
     ]
     levels = [one.level for one in loggers]
     for one in loggers:
-        one.setLevel(logging.ERROR)
+        one.setLevel(logging.CRITICAL)  # an error has a row
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
