@@ -318,13 +318,8 @@ def _attached(model: Model, recorder: Recorder) -> Iterator[None]:
 def _train_together(model: Model, folds: list[_Fold]) -> None:
     shown = model.trainer_params.get("enable_progress_bar", True)
     params = {k: v for k, v in model.trainer_params.items() if k in _HONOURED}
-    # dropout draws from PyTorch's global state: as in `fit`, the model's own state decides, and the
-    # user's is not moved
-    seed = copy.deepcopy(folds[0].random_state).randint(2**31) if folds else 0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for chunk in _chunks([fold.training for fold in folds], model.folds_per_stack):
-            train(chunk, params, shown)
+    for chunk in _chunks([fold.training for fold in folds], model.folds_per_stack):
+        train(chunk, params, shown)
 
 
 def _chunks(trainings: list[Training], most: int) -> Iterator[list[Training]]:

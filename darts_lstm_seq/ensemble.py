@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from darts_lstm_seq.dropout import Masks
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.stacked import StackedNetwork
 
@@ -63,6 +64,10 @@ class EnsembleNetwork(nn.Module):
         for member in members:
             member.prepare(season, n_windows)
         self.stack.load_paths(members)
+
+    def draw_masks(self, rows: int) -> None:
+        """Let each member drop by masks of its own, see `Masks`."""
+        self.stack.masks = [Masks(rows) for _ in range(self.n_members)]
 
     def members(self) -> list[LSTMSeqNetwork]:
         """Return ordinary networks with the weights of the members."""

@@ -442,6 +442,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             count = len(train_dataset)
             indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
             setup["model"].prepare(draw(train_dataset, indices.tolist()), count)
+        setup["model"].draw_masks(min(self.batch_size, len(train_dataset)))
         return setup
 
     def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:

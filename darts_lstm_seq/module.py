@@ -251,6 +251,16 @@ class LSTMSeqModule(PLForecastingModule):
             season = find_season(batch.past_target, n_windows)
             self.network.prepare(season, n_windows * self.n_targets)
 
+    def draw_masks(self, n_windows: int) -> None:
+        """Let the next training drop by masks of its own.
+
+        Parameters
+        ----------
+        n_windows
+            Number of windows in a whole batch.
+        """
+        self.network.draw_masks(n_windows * (self.n_targets if self.shared_weights else 1))
+
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:

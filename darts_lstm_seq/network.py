@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from darts_lstm_seq.dropout import Masks
 from darts_lstm_seq.missing import fill_gaps
 from darts_lstm_seq.path import SeasonalPath
 
@@ -98,6 +99,7 @@ class LSTMSeqNetwork(nn.Module):
             for layer in range(n_rnn_layers)
         )
         self.dropouts = nn.ModuleList(dropout_cls(dropout) for _ in range(n_rnn_layers))
+        self.masks: Masks | None = None  # of dropout; PyTorch's own without
         self.head = nn.Linear(hidden_dim, output_chunk_length * output_dim)
         # two layers, for what is known ahead seldom acts in a straight line: temperature on load
         self.future_head = (
@@ -124,6 +126,15 @@ class LSTMSeqNetwork(nn.Module):
         if self.path is not None:
             self.path.prepare(season, n_windows)
 
+    def draw_masks(self, rows: int) -> None:
+        """Let a training drop by masks of its own, see `Masks`."""
+        self.masks = Masks(rows)
+
+    def _drop(self, dropout: nn.Module, x: Tensor) -> Tensor:
+        if self.masks is None or not self.training or not isinstance(dropout, nn.Dropout):
+            return dropout(x)
+        return self.masks.apply(x, dropout.p)
+
     def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
         """Return the hidden state of the last layer at the last time step, `(B, H)`.
 
@@ -142,7 +153,7 @@ class LSTMSeqNetwork(nn.Module):
         for lstm, dropout in zip(self.layers, self.dropouts, strict=True):
             past, (state, _) = lstm(past)  # (B, N, H), (1, B, H)
             if lstm is not last:
-                past = dropout(past)
+                past = self._drop(dropout, past)
         return state[-1]  # (B, H)
 
     def forward(
@@ -160,7 +171,7 @@ class LSTMSeqNetwork(nn.Module):
             Static features `(B, S)`.
         """
         past, missing = fill_gaps(past)  # (B, L, F)
-        state = self.dropouts[-1](self._encode(past, missing, static))  # (B, H)
+        state = self._drop(self.dropouts[-1], self._encode(past, missing, static))  # (B, H)
         forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
         if self.path is not None:
             straight = self.path(past[..., : self.target_dim])  # (B, T, C)

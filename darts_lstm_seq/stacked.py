@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from darts_lstm_seq.dropout import apply_stacked
 from darts_lstm_seq.missing import fill_gaps
 from darts_lstm_seq.network import LSTMSeqNetwork, cut_patches, lead_to_outputs
 from darts_lstm_seq.recurrence import Recurrence
@@ -81,6 +82,7 @@ class StackedNetwork(nn.Module):
         self.target_dim = first.target_dim
         self.path_outputs = first.path_outputs
         self.dropouts = deepcopy(first.dropouts)
+        self.masks = [network.masks for network in networks]
         self.has_future = first.future_head is not None
         self.has_path = first.path is not None
         self.load_paths(networks)
@@ -128,7 +130,8 @@ class StackedNetwork(nn.Module):
         for layer, dropout in enumerate(self.dropouts):
             is_last = layer == len(self.dropouts) - 1
             rows = _join_weights(weight, f"layers/{layer}")  # (K, 4H, R)
-            x = dropout(Recurrence.apply(x, rows, not is_last))  # (N, K, H, B), last (K, H, B)
+            x = Recurrence.apply(x, rows, not is_last)  # (N, K, H, B), last (K, H, B)
+            x = self._drop(dropout, x)
         state = x.transpose(1, 2)  # (K, B, H)
         forecast = _linear(state, weight, "head")  # (K, B, TO)
         forecast = forecast.unflatten(-1, (self.output_chunk_length, self.output_dim))
@@ -157,6 +160,12 @@ class StackedNetwork(nn.Module):
         split = [None if x is None else x.unflatten(0, (count, -1)) for x in rows]
         assert split[0] is not None
         return self(split[0], split[1], split[2]).flatten(0, 1)
+
+    def _drop(self, dropout: nn.Module, x: Tensor) -> Tensor:
+        masks = [own for own in self.masks[: x.shape[-3]] if own is not None]
+        if not masks or not self.training or not isinstance(dropout, nn.Dropout):
+            return dropout(x)
+        return apply_stacked(masks, x, dropout.p)
 
     def _follow_path(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
         known, gained, pace = (

@@ -16,7 +16,7 @@ import darts_lstm_seq
 
 PACKAGE = "darts_lstm_seq"
 SOURCE = Path(darts_lstm_seq.__file__).parent
-CORE = {"network", "ensemble", "missing", "path", "recurrence", "windows", "stacked"}
+CORE = {"network", "dropout", "ensemble", "missing", "path", "recurrence", "windows", "stacked"}
 TOOLS = {"candidates", "scoring", "results", "comparison", "plotting", "data", "cli", "__main__"}
 # every other file is the Darts layer, so that a new one needs a line here only if it is not
 HEAVY = {"torch", "darts", "pytorch_lightning", "lightning"}
