@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.predictor import DirectPredictor
@@ -105,8 +106,7 @@ def test_unretrained_backtests_too(tiny: Tiny, runs: list[str]) -> None:
     model = trained(tiny)
     ask = {"retrain": False, "forecast_horizon": 2, "last_points_only": True}
     ours = model.historical_forecasts(wave(seed=5), **ask)
-    strategy = tiny["pl_trainer_kwargs"] | {"strategy": "auto"}
-    model.trainer_params |= strategy
+    model.trainer_params |= {"inference_mode": True}
     theirs = model.historical_forecasts(wave(seed=5), **ask)
     assert (runs[0], runs[-1]) == ("direct", "lightning")
     np.testing.assert_array_equal(ours.values(), theirs.values())
@@ -175,11 +175,8 @@ def test_the_users_trainer_is_used(tiny: Tiny, runs: list[str]) -> None:
 @pytest.mark.parametrize(
     "params",
     [
-        {"devices": 2},
-        {"devices": [0]},
-        {"devices": -1},
-        {"strategy": "ddp"},
-        {"num_nodes": 2},
+        {"strategy": "fsdp"},
+        {"strategy": FSDPStrategy()},
         {"limit_predict_batches": 1},
         {"precision": "16-mixed"},
         {"precision": "bf16-mixed"},
@@ -203,6 +200,9 @@ def test_what_asks_for_more_is_left_to_lightning(params: Tiny) -> None:
         {"devices": "auto", "precision": 32},
         {"precision": "64-true", "max_epochs": 3, "gradient_clip_val": 1.0},
         {"callbacks": None},
+        {"devices": 2, "num_nodes": 2},  # each process predicts alone
+        {"devices": -1, "strategy": "ddp"},
+        {"devices": [0], "strategy": DDPStrategy(find_unused_parameters=True)},
         {"callbacks": [_Count(), pl.callbacks.EarlyStopping("train_loss")]},
         {"callbacks": [pl.callbacks.ModelCheckpoint()], "enable_checkpointing": True},
         {"logger": True, "log_every_n_steps": 7},
@@ -222,8 +222,8 @@ def test_what_prediction_does_not_see_is_no_hindrance(params: Tiny) -> None:
         ("gpu", 1, True, "cuda:0"),
         ("cuda", 1, True, "cuda:0"),
         ("cpu", 1, True, "cpu"),
-        ("auto", 2, True, None),  # Lightning takes both
-        ("gpu", 2, True, None),
+        ("auto", 2, True, "cuda:1"),  # of the process that asks
+        ("gpu", 2, True, "cuda:1"),
         ("gpu", 0, False, None),  # Lightning says what is wrong
         ("auto", 0, True, None),  # Apple's and other accelerators
         ("mps", 0, True, None),
@@ -238,6 +238,7 @@ def test_the_device_is_the_one_that_lightning_would_take(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: other)
+    monkeypatch.setenv("LOCAL_RANK", "1" if gpus == 2 else "0")
     predictor = DirectPredictor.for_trainer_params({"accelerator": accelerator}, None)
     found = None if predictor is None else str(predictor.device)
     assert found == device
