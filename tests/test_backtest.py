@@ -1,7 +1,7 @@
 """Folds trained as one stack against Darts' own loop, which trains them one by one.
 
-Without dropout both see the same weights, windows and steps, so forecasts must be equal up to
-rounding. Each comparison also counts who trained what: a stack that never ran would equal anything.
+Both see the same weights, windows, steps and dropout, so forecasts must be equal up to rounding.
+Each comparison also counts who trained what: a stack that never ran would equal anything.
 """
 
 import copy

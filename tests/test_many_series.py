@@ -138,7 +138,8 @@ def test_names_stay_and_each_series_can_be_drawn(several: list[TimeSeries]) -> N
 def test_workers_find_what_one_process_finds(
     several: list[TimeSeries], tiny: dict, tmp_path: Path
 ) -> None:
-    models = {"lstm": LSTMSeqModel(12, 6, **tiny), "naive": NaiveSeasonal(K=12)}
+    params = tiny | {"dropout": 0.3}
+    models = {"lstm": LSTMSeqModel(12, 6, **params), "naive": NaiveSeasonal(K=12)}
     assert_same(run(several, models), run(several, models, n_jobs=2, out=tmp_path / "out"))
 
 
@@ -305,7 +306,7 @@ class TestRetrainedBacktests:
     ) -> None:
         series = [several[index] for index in (0, 4, 5)]
         covariates = [one + 1 for one in series]
-        model = LSTMSeqModel(12, 3, **tiny)
+        model = LSTMSeqModel(12, 3, **tiny | {"dropout": 0.3})
         kwargs = {"past_covariates": covariates, **SCHEDULE}
         here = model.historical_forecasts(series, **kwargs)
         with joblib.parallel_config(n_jobs=2):
