@@ -8,6 +8,7 @@ Usage: `python benchmarks/bench_backtest.py [--repeats 2] [--threads 1] [--devic
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,20 +59,16 @@ def cases(device: str) -> Iterator[Case]:
             series = months(144, dtype)
             yield Case(
                 f"backtest of 33 folds, {dtype}, {name}",
-                lambda series=series, options=options: backtest(
-                    LSTMSeqModel, series, 33, device, **options
-                ),
-                lambda series=series: backtest(BlockRNNModel, series, 33, device, model="LSTM"),
+                partial(backtest, LSTMSeqModel, series, 33, device, **options),
+                partial(backtest, BlockRNNModel, series, 33, device, model="LSTM"),
                 "Darts BlockRNN LSTM",
                 target,
             )
         yield Case(
             f"backtest of 33 folds, float64, {name}",
-            lambda options=options: backtest(
-                LSTMSeqModel, months(144, "float64"), 33, device, **options
-            ),
-            lambda options=options: backtest(
-                LSTMSeqModel, months(144, "float64"), 33, device, loop=True, **options
+            partial(backtest, LSTMSeqModel, months(144, "float64"), 33, device, **options),
+            partial(
+                backtest, LSTMSeqModel, months(144, "float64"), 33, device, loop=True, **options
             ),
             "our own loop",
             3.0,

@@ -85,8 +85,8 @@ def cases(device: str) -> Iterator[Case]:
         many = [TimeSeries.from_values(wave(200, i).astype("float32")) for i in range(count)]
         yield Case(
             f"fit, float32, batch 256, 1 epoch of {count} series of 200 points",
-            lambda many=many: fit(LSTMSeqModel, many, 1, 256, device),
-            lambda many=many: fit(BlockRNNModel, many, 1, 256, device, model="LSTM"),
+            partial(fit, LSTMSeqModel, many, 1, 256, device),
+            partial(fit, BlockRNNModel, many, 1, 256, device, model="LSTM"),
             "Darts BlockRNN LSTM",
             1.4,
         )

@@ -4,6 +4,7 @@ python benchmarks/bench_predict.py [--threads 1] [--device cuda]
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from bench_fit import fit, wave
 from darts import TimeSeries
@@ -30,8 +31,8 @@ def cases(device: str) -> Iterator[Case]:
         many = [TimeSeries.from_values(wave(100, i).astype("float32")) for i in range(count)]
         yield Case(
             f"predict {count} series, 12 steps",
-            lambda many=many: ours.predict(12, series=many),
-            lambda many=many: darts.predict(12, series=many),
+            partial(ours.predict, 12, series=many),
+            partial(darts.predict, 12, series=many),
             peer,
             1.5,
         )
@@ -40,8 +41,8 @@ def cases(device: str) -> Iterator[Case]:
         kwargs = {"series": long, "forecast_horizon": 12, "retrain": False}
         yield Case(
             f"historical forecasts without retraining, {length} points",
-            lambda kwargs=kwargs: ours.historical_forecasts(**kwargs),
-            lambda kwargs=kwargs: darts.historical_forecasts(**kwargs),
+            partial(ours.historical_forecasts, **kwargs),
+            partial(darts.historical_forecasts, **kwargs),
             peer,
             1.0,
         )
