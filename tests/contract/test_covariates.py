@@ -216,8 +216,7 @@ def test_without_shared_weights_components_inform_each_other(tiny: dict[str, Any
         model.fit(series[:-40])
         forecasts = model.historical_forecasts(series, start=-40, forecast_horizon=3, retrain=False)
         errors.append(mae(series["0"], forecasts["0"]))
-    assert errors[0] < 0.5
-    assert errors[1] > 0.6
+    assert errors[0] < errors[1] / 2
 
 
 def test_covariates_longer_than_needed_are_cut(tiny: dict[str, Any]) -> None:
