@@ -108,9 +108,9 @@ class SeasonalPath(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""
-        learnt = torch.tensordot(self.gains, self.gained, dims=1)  # (T, L)
-        weights = self.known + learnt + self.pace * self.matrix
-        return linear(window.transpose(1, 2), weights).transpose(1, 2)
+        weights = torch.addcmul(self.known, self.pace, self.matrix)  # (T, L)
+        weights = torch.addmv(weights.flatten(), self.gained.flatten(1).T, self.gains)  # (TL,)
+        return linear(window.transpose(1, 2), weights.view_as(self.known)).transpose(1, 2)
 
 
 def find_season(windows: Tensor, n_windows: int) -> int:
