@@ -14,7 +14,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial, wraps
+from functools import partial, update_wrapper
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from darts import TimeSeries
 from darts.logging import get_logger
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.likelihood_models.torch import DirichletLikelihood
@@ -30,7 +31,7 @@ from tqdm.auto import tqdm
 
 from darts_lstm_seq.datasets import BatchTrainingDataset
 from darts_lstm_seq.module import LSTMSeqModule
-from darts_lstm_seq.parallel import count_workers, cut, run_chunks
+from darts_lstm_seq.parallel import count_workers, cut, run_chunks, taking_turns
 from darts_lstm_seq.stack_training import ELEMENTWISE, SCHEDULERS, Training, train
 
 logger = get_logger(__name__)
@@ -53,7 +54,8 @@ _HONOURED = {
     "precision",
 }
 _WATCHED = ("callbacks", "enable_checkpointing", "logger")
-_PRECISIONS = (32, 64, "32", "64", "32-true", "64-true", None)
+_PRECISIONS = (32, 64, "32", "64", "32-true", "64-true")
+_LOSSES = (torch.nn.HuberLoss, torch.nn.L1Loss, torch.nn.MSELoss, torch.nn.SmoothL1Loss)
 _FIT_ARGUMENTS = {"epochs", "max_samples_per_ts", "verbose"}
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MOST_BYTES = 2**28
@@ -93,7 +95,6 @@ class Recorder:
 
     replays: bool = False
     folds: list[_Fold] = field(default_factory=list)
-    answers: list[bool] = field(default_factory=list)  # of a callable `retrain`
     handed_out: int = 0
 
     def untrained(self, make: Callable[[], Model]) -> Model:
@@ -104,7 +105,7 @@ class Recorder:
             return model
         fold = self.folds[self.handed_out]
         self.handed_out += 1
-        fold.model._random_instance = fold.random_state
+        fold.model._random_instance, fold.model._recorder = fold.random_state, self
         return fold.model
 
     def record(
@@ -118,6 +119,8 @@ class Recorder:
         dataset = datamodule.train_dataset
         if datamodule.val_dataset is not None:
             raise CannotStackError("there is a validation set")
+        if not trainer.n_epochs:
+            raise CannotStackError("there is no epoch")
         if not isinstance(dataset, BatchTrainingDataset) or not dataset.draws_whole_batches:
             raise CannotStackError("the training set draws no whole batches")
         training = Training(module, dataset, model.batch_size, trainer.n_epochs)
@@ -126,23 +129,31 @@ class Recorder:
         random_state = copy.deepcopy(model._random_instance)
         self.folds.append(_Fold(model, training, random_state))
 
-    def remember(self, retrain: Any) -> Any:
-        """Make a callable `retrain` say the same when asked again: it may have a state."""
-        if isinstance(retrain, (bool, int)):
-            return retrain
-        said = iter(self.answers) if self.replays else None
 
-        @wraps(retrain)
-        def answer(*args: Any, **kwargs: Any) -> bool:
-            if said is not None:
-                return next(said)
-            self.answers.append(retrain(*args, **kwargs))
-            return self.answers[-1]
+class Remembering:
+    """A callable `retrain` that says the same when a loop asks again: it may have a state."""
 
-        return answer
+    def __init__(self, ask: Callable[..., bool]) -> None:
+        update_wrapper(self, ask)  # Darts looks at the signature
+        self._ask = ask
+        self._said: list[bool] = []
+        self._next = 0
+
+    def start_again(self) -> None:
+        """Go back to the first question."""
+        self._next = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> bool:
+        """Ask, or say what was said to this question before."""
+        if self._next == len(self._said):
+            self._said.append(self._ask(*args, **kwargs))
+        self._next += 1
+        return self._said[self._next - 1]
 
 
-def historical_forecasts(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def historical_forecasts(
+    model: Model, loop: Callable[..., Any], arguments: dict[str, Any], reason: str | None
+) -> Any:
     """Return what Darts' `loop` returns, sooner if the folds can be trained together.
 
     Parameters
@@ -153,20 +164,29 @@ def historical_forecasts(model: Model, loop: Callable[..., Any], arguments: dict
         Darts' `historical_forecasts` of this model.
     arguments
         All of its arguments.
+    reason
+        Why the folds cannot be trained together, if the model knows that.
     """
-    reason = _why_not(model, arguments)
+    reason = reason or _why_not(model, arguments)
     if _is_local(arguments) and count_workers(None) > 1:
         try:
             return _spread(model, arguments)
         except CannotSpreadError:
             logger.debug("A series is refused: the loop in this process says which.")
     if reason is None:
-        before = copy.deepcopy(getattr(model, "_random_instance", None))
+        own = copy.deepcopy(getattr(model, "_random_instance", None))
+        shared = np.random.get_state()  # noqa: NPY002
+        retrain = arguments["retrain"]
+        remembering = Remembering(retrain) if callable(retrain) else None
+        arguments = {**arguments, "retrain": remembering or retrain}
         try:
             return _stacked(model, loop, arguments)
         except CannotStackError as error:
             reason = str(error)
-            model._random_instance = before
+            model._random_instance = own
+            np.random.set_state(shared)  # noqa: NPY002
+            if remembering is not None:
+                remembering.start_again()
     logger.debug("The folds are trained one by one: %s.", reason)
     return loop(**arguments)
 
@@ -188,14 +208,16 @@ def _why_not(model: Model, arguments: dict[str, Any]) -> str | None:
     others = {name for name in params.keys() - _HONOURED if name not in _WATCHED or params[name]}
     if others:
         return f"the trainer has {sorted(others)}"
-    if params.get("devices", "auto") not in ("auto", 1) or params["precision"] not in _PRECISIONS:
-        return "of the devices or the precision of the trainer"
+    if params.get("devices", "auto") not in ("auto", 1):
+        return "of the devices of the trainer"
+    if params.get("precision") not in _PRECISIONS:
+        return "of the precision of the trainer"
     if module_params.get("optimizer_cls", torch.optim.Adam) not in ELEMENTWISE:
         return "the optimiser may mix networks"
     scheduler = module_params.get("lr_scheduler_cls")
     settings = module_params.get("lr_scheduler_kwargs") or {}
     if scheduler is not None and (
-        scheduler not in SCHEDULERS or {"interval", "frequency", "monitor"} & settings.keys()
+        scheduler not in SCHEDULERS or {"interval", "frequency"} & settings.keys()
     ):
         return "of the scheduler of the learning rate"
     norm = module_params.get("use_reversible_instance_norm")
@@ -208,9 +230,9 @@ def _why_not(model: Model, arguments: dict[str, Any]) -> str | None:
         return "the likelihood has a prior"
     if isinstance(likelihood, DirichletLikelihood):
         return "the likelihood takes no weights"
-    loss = module_params.get("loss_fn")
-    if likelihood is None and getattr(loss, "reduction", None) != "mean":
-        return "the loss is no mean"
+    loss: Any = module_params.get("loss_fn")
+    if likelihood is None and (type(loss) not in _LOSSES or loss.reduction != "mean"):
+        return "the loss may be more than a mean over labels"
     return None
 
 
@@ -220,10 +242,9 @@ def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) 
     waiting: list[tuple[dict[str, Any], Recorder]] = []
     for index, job in enumerate(jobs):
         recorder = Recorder()
-        run = {**job, "retrain": recorder.remember(job["retrain"]), "verbose": False}
         try:
             with _attached(model, recorder):
-                loop(**run)
+                loop(**{**job, "verbose": False})
         except ValueError as error:
             if index == 0:
                 raise
@@ -236,9 +257,10 @@ def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) 
         _train_together(model, folds)
         for waiting_job, recorded in waiting:
             recorded.replays = True
-            retrain = recorded.remember(waiting_job["retrain"])
+            if isinstance(waiting_job["retrain"], Remembering):
+                waiting_job["retrain"].start_again()
             with _attached(model, recorded):
-                results.append(loop(**{**waiting_job, "retrain": retrain, "show_warnings": False}))
+                results.append(loop(**{**waiting_job, "show_warnings": False}))
         waiting.clear()
     is_one = len(jobs) == 1 and jobs[0] is arguments
     return results[0] if is_one else results
@@ -268,8 +290,9 @@ def _jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
 def _choose(arguments: dict[str, Any], choose: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the arguments with a part of each group of series."""
     groups = ("series", "past_covariates", "future_covariates", "sample_weight")
-    given = [n for n in groups if arguments[n] is not None and not isinstance(arguments[n], str)]
-    return {**arguments, **{name: choose(arguments[name]) for name in given}}
+    whole = (str, TimeSeries, type(None))
+    given = {n: arguments[n] for n in groups if not isinstance(arguments[n], whole)}
+    return {**arguments, **{name: choose(group) for name, group in given.items()}}
 
 
 def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
@@ -298,7 +321,8 @@ def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
 
 
 def _run_part(model: Model, arguments: dict[str, Any]) -> list[Any]:
-    with joblib.parallel_config(backend="sequential"):  # a worker divides no further
+    # a worker divides no further; the model and random numbers belong to all threads of a process
+    with taking_turns, joblib.parallel_config(backend="sequential"):
         return model.historical_forecasts(**arguments)
 
 
@@ -311,6 +335,8 @@ def _attached(model: Model, recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         model._recorder = None
+        for fold in recorder.folds:  # which someone may have kept
+            fold.model._recorder = None
         if not recorder.replays and random_state is not None:
             model._random_instance = random_state
 

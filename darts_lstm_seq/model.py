@@ -45,6 +45,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 # chosen by us where they are `None`
 _AUTOMATIC = ("patch_length", "dropout", "n_epochs")
+# what a subclass that trains in its own way overrides
+_TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
 # of the optimiser, where the number of epochs is left to us
@@ -259,7 +261,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         loop = super().historical_forecasts
         bound = inspect.signature(loop).bind(series, *args, **kwargs)
         bound.apply_defaults()
-        return backtest.historical_forecasts(self, loop, dict(bound.arguments))
+        others = [n for n in _TRAINS if getattr(type(self), n) is not getattr(LSTMSeqModel, n)]
+        reason = f"the subclass has its own {others}" if others else None
+        return backtest.historical_forecasts(self, loop, dict(bound.arguments), reason)
 
     @override
     def untrained_model(self) -> Self:
@@ -509,6 +513,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         direct = None
         if trainer is None:
             direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
+            if direct is None and self._recorder is not None:
+                # trainings are postponed, forecasts are not
+                trainer = super()._setup_trainer(None, self.model, verbose, self.n_epochs)
         if direct is None:
             # Lightning would hand each of several processes, and Darts return, but a share
             every: DistributedSampler[Any] = DistributedSampler(
@@ -568,8 +575,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     @_documented_as(MixedCovariatesTorchModel.load)
     def load(path: str, *args: Any, **kwargs: Any) -> "LSTMSeqModel":
         with persistence.clear_load_errors():
-            model = MixedCovariatesTorchModel.load(path, *args, **kwargs)
-            return persistence.of_class(model, LSTMSeqModel)
+            loaded = MixedCovariatesTorchModel.load(path, *args, **kwargs)
+            model = persistence.of_class(loaded, LSTMSeqModel)
+            # Darts leaves a clean file nothing but what is given here
+            model.trainer_params.setdefault("precision", "32-true")
+            return model
 
     @staticmethod
     @override

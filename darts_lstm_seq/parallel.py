@@ -6,6 +6,7 @@ where the work goes. What a chunk is, and what becomes of its result, is the cal
 Source: `joblib.Parallel`, which on its own ends with the first worker that dies.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from typing import Any
 import joblib
 from joblib._parallel_backends import SequentialBackend
 from threadpoolctl import threadpool_limits
+
+# for work with what belongs to a whole process, logs and PyTorch's random numbers for instance:
+# the workers of some clusters are threads
+taking_turns = threading.RLock()
 
 # chunks for each worker: few, and the last ones leave workers idle; many, and each costs a message
 _CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25

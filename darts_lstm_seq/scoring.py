@@ -6,7 +6,6 @@ part grows, the last parts of one horizon each are forecast. What happens to the
 """
 
 import logging
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,15 +25,13 @@ from threadpoolctl import threadpool_limits
 
 from darts_lstm_seq.candidates import Models, check_models, find_seasonality, make_models
 from darts_lstm_seq.model import LSTMSeqModel
+from darts_lstm_seq.parallel import taking_turns
 
 SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "error"]
 FORECASTS = ["model", "fold", "time", "component", "forecast", "actual"]
 
 # forecasts drawn from a likelihood, whose median is scored
 _SAMPLES = 500
-# the class whose `predict` is timed, logs and the random numbers of PyTorch belong to the process:
-# where the workers of a cluster are threads, they take turns
-_turn = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Contest:
         # models this small gain nothing from more threads, and lose a lot on busy cores: with two
         # on two cores ARIMA took 8 times as long, the LSTM 50 times
         limit = None if isinstance(self.models, Mapping) else 1
-        with _turn, threadpool_limits(limit):
+        with taking_turns, threadpool_limits(limit):
             for name in watch(models):
                 row = {"model": name, "folds": folds, "horizon": horizon, "seasonality": season}
                 try:

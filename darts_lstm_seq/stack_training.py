@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -22,7 +23,7 @@ from darts_lstm_seq.datasets import BatchTrainingDataset, draw, tensors_of
 from darts_lstm_seq.loading import LeanRandomSampler
 from darts_lstm_seq.module import LSTMSeqModule, check_vital, cosine_share
 from darts_lstm_seq.network import LSTMSeqNetwork
-from darts_lstm_seq.stacked import StackedNetwork, StepShares
+from darts_lstm_seq.stacked import StackedNetwork, StepShares, clip_each
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
@@ -110,21 +111,27 @@ class Training:
         return padded.view(self.n_steps, self.batch_size).long()
 
     def rates(self) -> Tensor:
-        """Return the learning rate of each step as a share of the first, `(steps,)`, as doubles."""
+        """Return the learning rate of each step as a share of the optimiser's, `(steps,)`.
+
+        Raises
+        ------
+        ValueError
+            If the optimiser or the scheduler cannot be made.
+        """
         module, n_steps = self.module, self.n_steps
+        configured = PLForecastingModule.configure_optimizers(module)  # as the user has chosen
         if module.lr_scheduler_cls is None:
-            if not module.decay_rate:
-                return torch.ones(n_steps, dtype=torch.double)
-            shares = [cosine_share(step, n_steps) for step in range(n_steps)]
+            shares = [cosine_share(i, n_steps) if module.decay_rate else 1 for i in range(n_steps)]
             return torch.tensor(shares, dtype=torch.double)
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-        scheduler = module.lr_scheduler_cls(optimizer=optimizer, **module.lr_scheduler_kwargs)
+        (optimizer,), settings = configured
         rates = []
         for _ in range(self.n_epochs):
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            scheduler.step()
-        return torch.tensor(rates, dtype=torch.double).repeat_interleave(self.steps_per_epoch)
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()  # without gradients no weight changes
+            settings["scheduler"].step()
+        first = float(optimizer.defaults["lr"]) or 1.0
+        epochs = torch.tensor(rates, dtype=torch.double) / first
+        return epochs.repeat_interleave(self.steps_per_epoch)
 
 
 def train(
@@ -275,12 +282,7 @@ class _StackModule(pl.LightningModule):
                 optimizer, gradient_clip_val, gradient_clip_algorithm
             )
             return
-        gradients = [p.grad for p in self.stack.parameters() if p.grad is not None]
-        squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients])
-        norms = squares.sum(dim=0).sqrt()  # (K,), of each network's own gradient
-        factors = (gradient_clip_val / (norms + 1e-6)).clamp(max=1)
-        for gradient in gradients:
-            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+        clip_each(self.stack.parameters(), gradient_clip_val)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         ended = [

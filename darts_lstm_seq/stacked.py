@@ -276,3 +276,31 @@ def _structure(network: LSTMSeqNetwork) -> dict[str, Any]:
         trained = "trained" if value.requires_grad else "not trained"
         found[name] = (tuple(value.shape), value.dtype, value.device, trained)
     return found
+
+
+def clip_each(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Shorten the gradient of each network of a stack to a norm, as for one network alone.
+
+    Parameters
+    ----------
+    parameters
+        The stacked parameters, `(K, ...)` each.
+    most
+        The largest norm that is left as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.stacked import clip_each
+    >>> weights = torch.nn.Parameter(torch.zeros(2, 1))
+    >>> weights.grad = torch.tensor([[8.0], [0.5]])
+    >>> clip_each([weights], most=1.0)
+    >>> weights.grad.flatten()
+    tensor([1.0000, 0.5000])
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
+    norms = squares.sum(dim=0).sqrt()  # (K,)
+    factors = (most / (norms + 1e-6)).clamp(max=1)  # as PyTorch does
+    for gradient in gradients:
+        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))

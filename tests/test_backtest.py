@@ -6,10 +6,13 @@ Each comparison also counts who trained what: a stack that never ran would equal
 
 import copy
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +34,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from darts_lstm_seq import LSTMSeqModel, backtest
+from darts_lstm_seq import model as model_module
 
 LENGTH, HORIZON = 36, 3
 # of the size of the forecasts
@@ -228,6 +232,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "lr_scheduler_kwargs": {"T_max": 3},
         "n_epochs": 3,
     },
+    "cosine to a rate": {
+        "optimizer_kwargs": {"lr": 1e-2},
+        "lr_scheduler_cls": lr_scheduler.CosineAnnealingLR,
+        "lr_scheduler_kwargs": {"T_max": 2, "eta_min": 1e-3, "name": "rate"},
+        "n_epochs": 4,
+    },
     "encoders": {
         "add_encoders": {
             "cyclic": {"future": ["month"]},
@@ -284,6 +294,11 @@ DATA: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "multivariate": lambda: {"series": make(width=3)},
     "past": lambda: {"series": make(), "past_covariates": make(60, 2, 1, name="p")},
+    "one in a list": lambda: {
+        "series": [make()],
+        "past_covariates": make(60, 1, 1, name="p"),
+        "sample_weight": make(seed=2).map(np.abs),
+    },
     "future": lambda: {"series": make(), "future_covariates": make(60, 2, 2, name="f")},
     "both, several": lambda: {
         "series": [make(), make(34, seed=8)],
@@ -575,6 +590,13 @@ class Nothing(Callback):
     """Does nothing, but might."""
 
 
+class RootOfSquares(nn.MSELoss):
+    """A loss of a whole batch, though it inherits from a mean."""
+
+    def forward(self, *args: Any) -> torch.Tensor:
+        return super().forward(*args).sqrt()
+
+
 def one_by_one(
     quick: dict[str, Any], counts: Counts, caplog: pytest.LogCaptureFixture, **arguments: Any
 ) -> Any:
@@ -614,6 +636,9 @@ UNSTACKABLE = {
         "optimiser",
     ),
     "affine": ({"use_reversible_instance_norm": {"affine": True}}, "normalisation"),
+    "precision of the data": ({"pl_trainer_kwargs": {"precision": None}}, "precision"),
+    "no epoch": ({"n_epochs": 0}, "no epoch"),
+    "root": ({"loss_fn": RootOfSquares()}, "loss"),
     "prior": ({"likelihood": GaussianLikelihood(prior_mu=20.0)}, "prior"),
     "sum": ({"loss_fn": nn.MSELoss(reduction="sum"), "optimizer_kwargs": {"lr": 1e-4}}, "loss"),
 }
@@ -834,23 +859,132 @@ def test_dropout_drops(quick: dict[str, Any], counts: Counts) -> None:
     assert len(counts.stacks) == 2
 
 
-def test_a_subclass_is_fitted_and_asked_as_often_as_by_darts(tiny: dict[str, Any]) -> None:
-    calls: list[str] = []
+def test_a_subclass_is_asked_as_often_as_by_darts(quick: dict[str, Any], counts: Counts) -> None:
+    calls: list[int] = []
 
     class Tracking(LSTMSeqModel):
-        def fit(self, *args: Any, **kwargs: Any) -> Any:
-            calls.append("fit")
-            return super().fit(*args, **kwargs)
+        def predict(self, n: int, *args: Any, **kwargs: Any) -> Any:
+            calls.append(n)
+            return super().predict(n, *args, **kwargs)
 
-        def predict(self, *args: Any, **kwargs: Any) -> Any:
-            calls.append("predict")
-            return super().predict(*args, **kwargs)
-
-    series = TimeSeries.from_values(np.sin(np.arange(40.0)))
     kwargs: dict[str, Any] = {"start": -6, "start_format": "position", "forecast_horizon": 2}
-    Tracking(6, 2, **tiny).historical_forecasts(series, retrain=2, **kwargs)
-    stacked, calls[:] = sorted(calls), []
-    Tracking(6, 2, **tiny).historical_forecasts(
-        series, retrain=2, enable_optimization=False, **kwargs
-    )
-    assert stacked == sorted(calls)
+    Tracking(**quick).historical_forecasts(make(), retrain=2, **kwargs)
+    stacked, calls[:] = list(calls), []
+    Tracking(**quick).historical_forecasts(make(), retrain=2, enable_optimization=False, **kwargs)
+    assert stacked == calls
+    assert counts.stacks == [3]
+
+
+@pytest.mark.parametrize("method", ["fit", "_create_model"])
+def test_a_subclass_that_trains_in_its_own_way_takes_darts_path(
+    method: str, quick: dict[str, Any], counts: Counts, caplog: pytest.LogCaptureFixture
+) -> None:
+    def own(self: LSTMSeqModel, *args: Any, **kwargs: Any) -> Any:
+        return getattr(LSTMSeqModel, method)(self, *args, **kwargs)
+
+    subclass = type("Own", (LSTMSeqModel,), {method: own})
+    with caplog.at_level(logging.DEBUG, logger=backtest.__name__):
+        forecasts = subclass(**quick).historical_forecasts(make(), start=0.9)
+    assert method in caplog.text
+    assert counts.stacks == []
+    assert counts.alone == len(forecasts)
+
+
+def test_models_that_were_kept_can_be_trained_again(
+    quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    predict = LSTMSeqModel.predict
+
+    def keeping(self: LSTMSeqModel, *args: Any, **kwargs: Any) -> Any:
+        kept.append(self)
+        return predict(self, *args, **kwargs)
+
+    monkeypatch.setattr(LSTMSeqModel, "predict", keeping)
+    LSTMSeqModel(**quick).historical_forecasts(make(), start=-1, start_format="position")
+    assert counts.alone == 0
+    kept[-1].fit(make())
+    assert counts.alone == 1
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_loaded_model_is_backtested_together(
+    clean: bool, quick: dict[str, Any], counts: Counts, tmp_path: Path
+) -> None:
+    del quick["pl_trainer_kwargs"]["precision"]  # single by default
+    LSTMSeqModel(**quick).fit(make()).save(str(tmp_path / "model.pt"), clean=clean)
+    trainer = {"pl_trainer_kwargs": quick["pl_trainer_kwargs"]} if clean else {}
+    model = LSTMSeqModel.load(str(tmp_path / "model.pt"), **trainer)
+    counts.alone = 0
+    ours = model.historical_forecasts(make(), start=0.9)
+    assert (len(counts.stacks), counts.alone) == (1, 0)
+    same(ours, model.historical_forecasts(make(), start=0.9, enable_optimization=False), 2e-5)
+
+
+def test_forecasts_may_need_a_trainer(
+    quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as on a device that this package does not serve itself
+    monkeypatch.setattr(model_module.DirectPredictor, "for_trainer_params", lambda *_: None)
+    hold(quick, counts, series=make(), stride=4)
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_workers_repeat_what_one_process_does(
+    backend: str, quick: dict[str, Any], counts: Counts
+) -> None:
+    series = [make(seed=seed) for seed in range(6)]
+    kwargs: dict[str, Any] = {"series": series, "start": -4, "start_format": "position"}
+    alone = LSTMSeqModel(**quick).historical_forecasts(**kwargs)
+    with joblib.parallel_config(backend=backend, n_jobs=3):
+        divided = LSTMSeqModel(**quick).historical_forecasts(**kwargs)
+    same(divided, alone)
+
+
+@pytest.mark.parametrize("retrain", ["yes", 1.5])
+def test_a_wrong_retrain_is_refused_as_by_darts(retrain: Any, quick: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`retrain`") as darts:
+        LSTMSeqModel(**quick).historical_forecasts(
+            make(), retrain=retrain, enable_optimization=False
+        )
+    with pytest.raises(ValueError, match=re.escape(str(darts.value))):
+        LSTMSeqModel(**quick).historical_forecasts(make(), retrain=retrain)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"optimizer_kwargs": {"rate": 1.0}},
+        {"lr_scheduler_cls": lr_scheduler.StepLR, "lr_scheduler_kwargs": {"gama": 1.0}},
+    ],
+)
+def test_a_wrong_optimizer_is_refused_as_by_darts(
+    wrong: dict[str, Any], quick: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="Error when building the optimizer"):
+        LSTMSeqModel(**quick | wrong).historical_forecasts(make(), start=0.9)
+
+
+def test_what_was_answered_holds_when_the_stack_gives_up(
+    quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtest, "_MOST_BYTES", 0)  # no fold is small enough
+    found = []
+    for optimise in (True, False):
+        asked: list[Any] = []
+
+        def retrain(counter, pred_time, train_series, past_covariates, future_covariates):  # type: ignore[no-untyped-def]
+            asked.append(pred_time)  # noqa: B023
+            return len(asked) in (1, 2, 4)  # noqa: B023
+
+        forecasts = LSTMSeqModel(**quick).historical_forecasts(
+            make(),
+            start=-5,
+            start_format="position",
+            retrain=retrain,
+            enable_optimization=optimise,
+        )
+        found.append((forecasts, asked))
+    assert counts.stacks == []
+    assert found[0][1] == found[1][1]
+    same(found[0][0], found[1][0])

@@ -162,6 +162,27 @@ def test_it_is_backtested(seasonal: TimeSeries, tiny: dict[str, Any]) -> None:
     assert np.isfinite(found.values()).all()
 
 
+def test_each_member_is_clipped_as_one_alone(tiny: dict[str, Any]) -> None:
+    series = TimeSeries.from_values(np.sin(np.arange(40.0)))
+    trainer = tiny["pl_trainer_kwargs"] | {"gradient_clip_val": 0.01}
+    rest = {
+        "dropout": 0.0,
+        "n_epochs": 1,
+        "batch_size": 64,  # a single step
+        "optimizer_cls": torch.optim.SGD,
+        "optimizer_kwargs": {"lr": 1.0},
+        "lr_scheduler_cls": torch.optim.lr_scheduler.ConstantLR,
+        "lr_scheduler_kwargs": {"factor": 1.0},
+    }
+    params = tiny | rest | {"pl_trainer_kwargs": trainer, "n_members": K}
+    moved = []
+    for epochs in (0, 1):
+        model = LSTMSeqModel(6, 2, **params | {"n_epochs": epochs}).fit(series)
+        moved.append(torch.cat([w.flatten(1) for w in model.model.network.parameters()], dim=1))
+    lengths = (moved[1] - moved[0]).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.full((K,), 0.01), rtol=1e-3, atol=0.0)
+
+
 def test_a_wrong_number_of_members_is_refused(tiny: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="n_members` must be an integer >= 1, received 0"):
         LSTMSeqModel(12, 3, n_members=0, **tiny)
