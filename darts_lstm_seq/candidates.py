@@ -4,7 +4,7 @@ They are Darts' own with their defaults, told the season; none is tuned to a dat
 with them is in `scoring.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 from darts import TimeSeries
@@ -76,11 +76,19 @@ def check_models(models: Models) -> list[str]:
     Raises
     ------
     ValueError
-        If a name is not in `MODELS`, or there is none.
+        If a name is not in `MODELS`, or there is none, or one that two models share.
     """
     if isinstance(models, Mapping) and models:
-        return [str(name) for name in models]
-    names = list(MODELS) if models is None else list(models)
+        names = [str(name) for name in models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"`models` must have names that differ as text, received {names}.")
+        return names
+    if isinstance(models, str) or not isinstance(models, Iterable | None):
+        raise ValueError(
+            f"`models` must be a list of names out of {list(MODELS)}, or Darts models by the names "
+            f"they shall have ({{'mine': ...}}), received {models!r}."
+        )
+    names = list(MODELS) if models is None else list(dict.fromkeys(models))
     if not names or any(name not in MODELS for name in names):
         raise ValueError(f"`models` must be names out of {list(MODELS)}, received {names}.")
     return names

@@ -196,11 +196,17 @@ def _compare_many(
     out: str | Path | None,
 ) -> Comparison:
     names = {fingerprint(name, one): name for name, one in series.items()}
+    if len(names) < len(series):
+        raise ValueError("`series` holds equal series with names that look the same; rename them.")
     folder = None if out is None else ResultsFolder(out)
     scores, forecasts, skipped = [], [], set()
     if folder is not None:
-        settings = {**vars(contest), "models": contest.models or list(MODELS), **_versions()}
-        folder.keep_to(settings)
+        models = sorted(check_models(contest.models))
+        if isinstance(contest.models, Mapping):
+            by_name = {str(name): model for name, model in contest.models.items()}
+            folder.keep_to({**vars(contest), "models": by_name, **_versions()})
+        else:
+            folder.keep_to({**vars(contest), "models": models, **_versions()})
         scores.append(folder.scores(names))
         skipped = set(scores[0]["series"])
     left = [key for key in names if key not in skipped]
@@ -252,16 +258,21 @@ def _tidy_folder(
     folder: ResultsFolder, names: Mapping[str, Any], series: Mapping[Any, TimeSeries]
 ) -> pd.DataFrame:
     found = _tidy(list(folder.forecasts(names)), names)
-    if not all(one.has_datetime_index for one in series.values()):
-        return found
-    # hours of one series stand beside the days of another
-    return found.assign(time=pd.to_datetime(found["time"], format="ISO8601"))
+    dated = found["series"].isin([k for k, one in series.items() if one.has_datetime_index])
+    # hours of one series stand beside the days of another, and beside numbers
+    times = pd.to_datetime(found["time"][dated], format="ISO8601")
+    if not dated.all():
+        numbers = pd.to_numeric(found["time"][~dated])
+        times = (
+            pd.concat([times.astype(object), numbers.astype(object)]) if dated.any() else numbers
+        )
+    return found.assign(time=times)
 
 
 def _summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per model over all series, the best MASE first."""
-    scored = table[table["error"].isna()]
-    counts = scored.groupby("series").size()
+    scored = table[table["MASE"].notna()]
+    counts = scored.groupby("series", dropna=False).size()
     common = counts.index[counts == scored["model"].nunique()]  # else an easy subset would win
     means = scored[scored["series"].isin(common)].groupby("model")
     rows = table.groupby("model", sort=False)
@@ -270,12 +281,12 @@ def _summarize(table: pd.DataFrame) -> pd.DataFrame:
             "folds": rows["folds"].first(),
             "horizon": rows["horizon"].first(),
             "series": len(common),
-            "failed": rows["error"].count(),
+            "failed": rows.size() - rows["MASE"].count(),
         }
     ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
     # of a model without scores, one error for all
     summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
-    summary.loc[summary["error"].notna(), "series"] = 0
+    summary.loc[summary["failed"] == rows.size(), "series"] = 0
     ranked = summary.sort_values("MASE").reset_index()
     return ranked.assign(**_versions())
 

@@ -278,8 +278,8 @@ def _read_frame(
     path: str | Path, time: str | None, values: Sequence[str] | None, series: str | None = None
 ) -> pd.DataFrame:
     """Return the values by time, or by series and time."""
-    table = _read_table(path)
     keys = [] if series is None else [series]
+    table = _read_table(path, keys)
     if time is None:
         time = next((name for name in table.columns if name not in keys), table.columns[0])
     numeric = table.dropna(axis=1, how="all").select_dtypes("number").columns
@@ -294,9 +294,9 @@ def _read_frame(
             f"goes before decimals."
         )
     if series is not None:
-        _refuse(table[series].isna(), table[series], path, "names no series")
+        _refuse(table[series] == "", table[series], path, "names no series")
     times = _parse_times(table[time], path)
-    twice = table[keys].assign(time=times).duplicated()
+    twice = pd.concat([table[keys], pd.Series(times, table.index)], axis=1).duplicated()
     _refuse(twice, table[time], path, "is there twice")
     columns = {name: _parse_numbers(table[name], path) for name in names}
     frame = pd.DataFrame(columns)
@@ -307,20 +307,29 @@ def _read_frame(
     return frame.iloc[np.lexsort((times.to_numpy(), whose))]  # in the order of the first lines
 
 
-def _read_table(path: str | Path) -> pd.DataFrame:
-    """Read all columns; a row is labelled by its line, less the header's and one."""
+def _read_table(path: str | Path, texts: Sequence[str]) -> pd.DataFrame:
+    """Read all columns, some as they are; a row is labelled by its line, less the header's and one.
+
+    What a text such as "007" or "NA" names is neither a number nor missing.
+    """
     try:
         # opened here, since pandas would also unpack archives and fetch from the network
         with open(path, encoding="utf-8-sig", newline="") as file, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(file, index_col=False, skip_blank_lines=False, low_memory=False)
+            table = pd.read_csv(
+                file,
+                index_col=False,
+                skip_blank_lines=False,
+                low_memory=False,
+                converters=dict.fromkeys(texts, str),
+            )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty: a header line and data are needed.") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
     except pd.errors.ParserWarning:
         raise ValueError(f"{path} has lines with more fields than the header.") from None
-    table = table.dropna(how="all")
+    table = table[~(table.isna() | (table == "")).all(axis=1)]
     if table.empty:
         raise ValueError(f"{path} has a header line, but no data.")
     return table
@@ -335,7 +344,9 @@ def _parse_times(column: pd.Series, path: str | Path) -> pd.DatetimeIndex:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that vary; every date is checked
-            times = pd.to_datetime(column, errors="coerce")
+            times = pd.to_datetime(column, errors="coerce", format="ISO8601")  # may lack hours
+            if times.isna().any():
+                times = pd.to_datetime(column, errors="coerce")
     except ValueError:
         times = column
     if not pd.api.types.is_datetime64_any_dtype(times):

@@ -16,6 +16,7 @@ from typing import Any
 
 import joblib
 from joblib._parallel_backends import SequentialBackend
+from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
 # for work with what belongs to a whole process, logs and PyTorch's random numbers for instance:
@@ -60,6 +61,9 @@ def backend(name: str) -> Iterator[None]:
             from ray.util.joblib import register_ray
 
             register_ray()
+            with joblib.parallel_config(backend=name, n_jobs=-1):  # else joblib takes one worker
+                yield
+            return
     except ImportError as error:
         raise ValueError(
             f"The backend {name!r} needs a package that is missing: python -m pip install "
@@ -109,7 +113,8 @@ def cut(count: int, n_workers: int) -> list[range]:
     >>> cut(10, n_workers=1)
     [range(0, 3), range(3, 6), range(6, 9), range(9, 10)]
     """
-    size = max(1, min(_LARGEST_CHUNK, -(-count // (_CHUNKS_PER_WORKER * n_workers))))
+    # a cluster that grows with its work may have no worker yet
+    size = max(1, min(_LARGEST_CHUNK, -(-count // (_CHUNKS_PER_WORKER * max(1, n_workers)))))
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
@@ -145,19 +150,23 @@ def run_chunks(
     while left:
         done: set[int] = set()
         started: list[int] = []
+        lost: dict[int, BaseException] = {}
         try:
             for number, result in _run(function, chunks, left, n_jobs, started):
                 done.add(number)
                 if isinstance(result, _Lost):
-                    result = _run_alone(function, chunks, number, n_jobs, result.error)
-                yield number, result
+                    lost[number] = result.error
+                else:
+                    yield number, result
         except Exception as error:  # with one worker, joblib loses what the others had begun
-            lost = [number for number in started if number not in done]
-            if not lost:  # no worker had begun
+            begun = [number for number in started if number not in done]
+            if not begun:  # no worker had
                 raise
-            for number in lost:
-                yield number, _run_alone(function, chunks, number, n_jobs, error)
-            done.update(lost)
+            lost |= dict.fromkeys(begun, error)
+        # not before nothing else is under way
+        for number, reason in lost.items():
+            yield number, _run_alone(function, chunks, number, n_jobs, reason)
+        done |= lost.keys()
         left = [number for number in left if number not in done]
 
 
@@ -182,20 +191,23 @@ def _run(
             started.append(number)
             yield function, number, chunks[number], is_shared
 
+    active, _ = get_active_backend()
+    if hasattr(active, "client"):
+        is_shared = True
+        yield from _run_on_dask(active.client, calls())
+        return
     n_workers = count_workers(n_jobs)
     with joblib.Parallel(n_jobs) as parallel:
         engine = parallel._backend
-    is_shared = not isinstance(engine, SequentialBackend)
-    if hasattr(engine, "client"):
-        yield from _run_on_dask(engine.client, calls())
-    elif engine.supports_return_generator:
-        # no more chunks under way than workers: few are lost with one
-        options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
-        yield from joblib.Parallel(n_jobs, **options)(map(_delay, calls()))
-    else:
-        todo = map(_delay, calls())
-        while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
-            yield from joblib.Parallel(n_jobs)(batch)
+        is_shared = not isinstance(engine, SequentialBackend)
+        if not engine.supports_return_generator:
+            todo = map(_delay, calls())
+            while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
+                yield from parallel(batch)
+            return
+    # no more chunks under way than workers: few are lost with one
+    options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
+    yield from joblib.Parallel(n_jobs, **options)(map(_delay, calls()))
 
 
 def _run_on_dask(client: Any, calls: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
@@ -205,8 +217,10 @@ def _run_on_dask(client: Any, calls: Iterator[tuple[Any, ...]]) -> Iterator[tupl
     running: dict[Any, int] = {}
     finished = as_completed()
     while True:
-        # twice the cores, since an adaptive cluster grows with what waits
-        for call in islice(calls, max(0, 2 * joblib.effective_n_jobs() - len(running))):
+        # twice the cores, since an adaptive cluster grows with what waits; joblib would not only
+        # count them, but give up while all workers are on their way
+        cores = max(1, sum(client.ncores().values()))
+        for call in islice(calls, max(0, 2 * cores - len(running))):
             future = client.submit(_numbered, *call, pure=False)
             running[future] = call[1]
             finished.add(future)

@@ -17,10 +17,14 @@ import pandas as pd
 from darts import TimeSeries
 
 _SETTINGS = "settings.json"
+# columns of the tables
+_TEXTS = ("series", "model", "component", "error")
+_NUMBERS = ("MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "forecast", "actual")
+_MAY_BE_MISSING = (*_NUMBERS, "seasonality", "error")
 
 
 def fingerprint(name: Any, series: TimeSeries) -> str:
-    """Return a short text that changes with the name, the times or the values of a series.
+    """Return a short text that changes with the name of a series, or with anything in it.
 
     Examples
     --------
@@ -31,7 +35,10 @@ def fingerprint(name: Any, series: TimeSeries) -> str:
     >>> fingerprint(0, nile()) == fingerprint(0, nile()[1:])
     False
     """
-    told = [name, series.start_time(), series.freq_str, series.shape, list(series.components)]
+    start = series.start_time() if len(series) else None
+    statics = series.static_covariates
+    told = [name, start, series.freq_str, series.shape, list(series.components)]
+    told.append(None if statics is None else statics.to_csv())
     digest = hashlib.sha1(repr(told).encode(), usedforsecurity=False)
     digest.update(series.all_values(copy=False).tobytes())
     return digest.hexdigest()[:16]
@@ -57,20 +64,30 @@ class ResultsFolder:
         Raises
         ------
         ValueError
-            If the folder holds results of other settings.
+            If the folder holds results of other settings, or does not say of which.
         """
         self._parts.mkdir(exist_ok=True)
         # an address says nothing about a model, and differs with every start
         told = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(settings, indent=1, default=repr))
         file = self._path / _SETTINGS
-        if file.exists() and file.read_text(encoding="utf-8") != told:
-            before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(told)
+        now = json.loads(told)
+        before = self._settings(file) if file.exists() else now
+        if before != now:
             name = next(name for name in before | now if before.get(name) != now.get(name))
             raise ValueError(
                 f"`out` ({self._path}) holds the results of a comparison with {name} = "
                 f"{before.get(name)!r}, not {now.get(name)!r}. Name another folder, or delete it."
             )
         _write(file, told)
+
+    def _settings(self, file: Path) -> dict[str, Any]:
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{file} is damaged: nobody knows what the results in `out` depend on. Name "
+                f"another folder, or delete this one. Reason: {error}"
+            ) from error
 
     def add(self, scores: pd.DataFrame, forecasts: pd.DataFrame) -> None:
         """Keep the rows of a chunk, whose column `series` holds fingerprints."""
@@ -81,7 +98,7 @@ class ResultsFolder:
 
     def scores(self, known: Collection[str]) -> pd.DataFrame:
         """Return the rows of the series with these fingerprints, as far as they are there."""
-        found = [_read(path) for path in sorted(self._parts.glob("*.scores.csv"))]
+        found = [scores for scores, _ in self._chunks()]
         table = pd.concat(found) if found else pd.DataFrame(columns=["series", "model"])
         table = table[table["series"].isin(known)]
         return table.drop_duplicates(["series", "model"]).reset_index(drop=True)
@@ -90,16 +107,23 @@ class ResultsFolder:
         """Yield the forecasts of the series with these fingerprints, chunk by chunk, in order."""
         place = {key: number for number, key in enumerate(known)}
         chunks = []
-        for path in self._parts.glob("*.scores.csv"):
-            places = [place[key] for key in _read(path)["series"] if key in place]
+        for scores, file in self._chunks():
+            places = [place[key] for key in scores["series"] if key in place]
             if places:
-                chunks.append((min(places), path.name.replace(".scores.", ".forecasts.")))
+                chunks.append((min(places), file.name))
         seen: set[str] = set()
         for _, name in sorted(chunks):
             found = _read(self._parts / name)
             new = place.keys() & set(found["series"]) - seen
             seen |= new
             yield found[found["series"].isin(new)]
+
+    def _chunks(self) -> Iterator[tuple[pd.DataFrame, Path]]:
+        """Yield the scores of each chunk, and the file of its forecasts; not of damaged ones."""
+        for path in sorted(self._parts.glob("*.scores.csv")):
+            forecasts = path.with_name(path.name.replace(".scores.", ".forecasts."))
+            if path.stat().st_size and forecasts.exists() and forecasts.stat().st_size:
+                yield _read(path), forecasts
 
     def finish(self, tables: dict[str, pd.DataFrame | Iterator[pd.DataFrame]]) -> None:
         """Write tables, or their parts one after another, to files of these names."""
@@ -113,10 +137,20 @@ class ResultsFolder:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"series": str}, float_precision="round_trip")
+    # a name such as "1" or "NA" is neither a number nor missing
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(_TEXTS, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in _MAY_BE_MISSING},
+        float_precision="round_trip",
+    )
 
 
 def _write(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    beside.write_text(text, encoding="utf-8")
+    with open(beside, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # the name must not be there before what it stands for
     os.replace(beside, path)

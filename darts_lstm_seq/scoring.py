@@ -63,7 +63,7 @@ class Contest:
         Raises
         ------
         ValueError
-            If the series is too short, constant or without any value.
+            If the series is too short, constant, without any value or infinite somewhere.
         """
         horizon, folds = self.horizon, self.folds
         train_length = len(series) - folds * horizon
@@ -76,6 +76,12 @@ class Contest:
         values = series.values(copy=False)
         if np.isnan(values).all():
             raise ValueError("`series` holds nothing but missing values (NaN).")
+        infinite = np.isinf(values).any(axis=1)
+        if infinite.any():
+            time = series.time_index[int(np.argmax(infinite))]
+            raise ValueError(
+                f"`series` is infinite at {time}. Correct it, or make it missing (NaN)."
+            )
         if not (np.nanmax(values) > np.nanmin(values)):
             raise ValueError(
                 f"`series` is constant ({np.nanmin(values)}): there is nothing to learn, and no "
@@ -170,18 +176,22 @@ def _backtest(
             reduction=np.nanmean,  # a fold may hold nothing but missing values
         )
     frames = [
-        forecast.to_dataframe(time_as_index=False)
-        .set_axis(["time", *forecast.components], axis=1)
-        .melt("time", var_name="component", value_name="forecast")
-        .assign(
-            fold=fold,
-            actual=series.slice_intersect(forecast).values().ravel(order="F"),
+        pd.DataFrame(
+            {
+                "fold": fold,
+                "time": np.tile(forecast.time_index, forecast.n_components),
+                "component": np.repeat(forecast.components, len(forecast)),
+                "forecast": forecast.values().ravel(order="F"),
+                "actual": series.slice_intersect(forecast).values().ravel(order="F"),
+            }
         )
         for fold, forecast in enumerate(forecasts, start=1)
     ]
     row = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, scores), strict=True))
     if np.isnan(row["RMSE"]):
         raise ValueError("nothing to score: forecasts or actual values are missing in all folds.")
+    if np.isinf(row["RMSE"]):
+        raise ValueError("errors are too large to be squared. Scale the series down.")
     row["predict_seconds"] = sum(predict_seconds)
     # folds need not be fitted one by one, so there is no `fit` to watch
     row["fit_seconds"] = seconds - row["predict_seconds"]

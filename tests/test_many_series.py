@@ -17,6 +17,7 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 
 from darts_lstm_seq import Comparison, LSTMSeqModel, compare
 from darts_lstm_seq.cli import main
+from darts_lstm_seq.results import fingerprint
 
 NAIVE = ["NaiveSeasonal", "NaiveDrift"]
 SCHEDULE = {"start": 40, "forecast_horizon": 3, "stride": 6, "last_points_only": False}
@@ -217,6 +218,119 @@ def test_refuses_what_holds_no_series(series: Any, message: str) -> None:
 def test_refuses_a_wrong_number_of_jobs(several: list[TimeSeries]) -> None:
     with pytest.raises(ValueError, match="`n_jobs` must be"):
         run(several, n_jobs=0)
+
+
+def test_one_infinite_value_costs_one_series() -> None:
+    series = [make(index) for index in range(3)]
+    values = series[1].values().copy()
+    values[30] = np.inf
+    found = run([series[0], series[1].with_values(values), series[2]])
+    errors = found.per_series.set_index("series")["error"]
+    assert errors.loc[1].str.contains("infinite at 2012-07-01").all()
+    assert errors.drop(1).isna().all()
+    assert found.scores["failed"].tolist() == [1, 1]
+    assert np.isfinite(found.scores["MASE"]).all()
+
+
+def test_an_empty_series_costs_itself() -> None:
+    found = run([make(0), make(1)[:0]])
+    assert found.scores["failed"].tolist() == [1, 1]
+
+
+def test_the_summary_leaves_out_series_that_have_no_mase() -> None:
+    pattern = make(1).with_values(np.tile(np.arange(12.0), 5)[:, None])  # repeats itself exactly
+    found = run([make(0), pattern])
+    drift = found.per_series.query("model == 'NaiveDrift'")
+    assert drift["MASE"].isna().tolist() == [False, True]
+    assert found.scores["series"].tolist() == [1, 1]
+    assert found.scores.set_index("model")["failed"].to_dict()["NaiveDrift"] == 1
+
+
+@pytest.mark.parametrize("name", ["forecast", "time", "model", "0"])
+def test_components_have_any_name(name: str, tmp_path: Path) -> None:
+    series = [make(index).with_columns_renamed("sales", name) for index in range(2)]
+    found = run(series, out=tmp_path)
+    assert found.scores["failed"].tolist() == [0, 0]
+    assert set(found.forecasts["component"]) == {name}
+    lines = found.plot(series=0).axes[0].lines
+    assert [len(line.get_xdata()) for line in lines[1:]] == [6, 2, 6, 2]
+
+
+def test_models_have_any_name_and_order(tmp_path: Path) -> None:
+    series = [make(index) for index in range(3)]
+    models: dict[Any, ForecastingModel] = {"1": NaiveDrift(), "NA": NaiveSeasonal(12)}
+    run(series[:2], models, out=tmp_path)
+    turned = dict(reversed(models.items()))
+    again = run(series, turned, out=tmp_path)
+    assert sorted(again.scores["model"]) == ["1", "NA"]
+    assert again.scores["series"].tolist() == [3, 3]
+    pd.testing.assert_frame_equal(
+        numbers(again.scores), numbers(run(series, models).scores), check_dtype=False
+    )
+
+
+def test_the_order_of_names_does_not_matter(several: list[TimeSeries], tmp_path: Path) -> None:
+    run(several, NAIVE, out=tmp_path)
+    run(several, NAIVE[::-1], out=tmp_path)
+
+
+def test_a_folder_with_damaged_settings_is_refused(tmp_path: Path) -> None:
+    run([make(0)] * 2, out=tmp_path)
+    for text in ("", "5", "{"):
+        (tmp_path / "settings.json").write_text(text)
+        with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+            run([make(0)] * 2, out=tmp_path)
+
+
+@pytest.mark.parametrize("part", ["scores", "forecasts"])
+def test_a_damaged_chunk_is_run_again(part: str, tmp_path: Path) -> None:
+    series = [make(index) for index in range(3)]
+    before = run(series, out=tmp_path)
+    damaged = sorted((tmp_path / "parts").glob(f"*.{part}.csv"))
+    damaged[0].write_text("")
+    damaged[1].unlink()
+    again = run(series, out=tmp_path)
+    pd.testing.assert_frame_equal(
+        numbers(again.per_series), numbers(before.per_series), check_dtype=False
+    )
+    assert len(again.forecasts) == len(before.forecasts)
+
+
+def test_static_covariates_are_part_of_a_series() -> None:
+    small, large = (
+        make(0).with_static_covariates(pd.DataFrame({"size": [size]})) for size in (1.0, 2.0)
+    )
+    assert fingerprint(0, small) != fingerprint(0, large)
+
+
+def test_dates_stand_beside_numbers(tmp_path: Path) -> None:
+    series = {"dates": make(0), "numbers": TimeSeries.from_values(make(1).values())}
+    kept, alone = run(series, out=tmp_path), run(series)
+    assert kept.forecasts["time"].tolist() == alone.forecasts["time"].tolist()
+    for name in series:
+        assert len(kept.plot(series=name).axes[0].lines) == 5
+
+
+def test_refuses_equal_series_whose_names_look_the_same() -> None:
+    class Name:
+        def __repr__(self) -> str:
+            return "shop"
+
+    with pytest.raises(ValueError, match="names that look the same"):
+        run({Name(): make(0), Name(): make(0)})
+
+
+@pytest.mark.parametrize(
+    "models", [NaiveDrift(), 5, "NaiveDrift", {1: NaiveDrift(), "1": NaiveDrift()}]
+)
+def test_refuses_what_are_no_models(models: Any) -> None:
+    with pytest.raises(ValueError, match="`models` must"):
+        run([make(0)], models)
+
+
+def test_a_model_named_twice_is_run_once() -> None:
+    found = run([make(0), make(1)[:5]], ["NaiveDrift", "NaiveDrift"])
+    assert found.per_series["model"].tolist() == ["NaiveDrift"] * 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
