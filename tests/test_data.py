@@ -162,3 +162,26 @@ def test_read_csv_agrees_with_pandas(tmp_path: Path) -> None:
     series = data.read_csv(tmp_path / "months.csv")
     np.testing.assert_allclose(series.values().ravel(), frame["x"])
     assert list(series.time_index) == list(times)
+
+
+def test_read_many_csv_keeps_names_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "shops.csv"
+    lines = [
+        f"{time},{day},{value}"
+        for value, time in enumerate(("001", "NA", "1"))
+        for day in ("2024-01-01", "2024-01-02", "2024-01-03")
+    ]
+    # the column of the names may be called `time`
+    path.write_text("\n".join(["time,day,sales", *lines, ""]))
+    found = data.read_many_csv(path, "time", "day")
+    assert {name: one.values().ravel().tolist() for name, one in found.items()} == {
+        "001": [0.0] * 3,
+        "NA": [1.0] * 3,
+        "1": [2.0] * 3,
+    }
+
+
+def test_read_csv_takes_dates_some_of_which_lack_hours(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.csv"
+    path.write_text("t,y\n2024-01-01 00:00:00,1\n2024-01-02,2\n2024-01-03T00:00,3\n")
+    assert data.read_csv(path).time_index.equals(pd.date_range("2024-01-01", periods=3))

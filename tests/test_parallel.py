@@ -99,7 +99,8 @@ def test_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         with backend("ray"):
-            found = dict(run_chunks(fail_on_three, range(5), 2))
+            assert count_workers(None) == 2  # all there are
+            found = dict(run_chunks(fail_on_three, range(5)))
     finally:
         ray.shutdown()
     assert isinstance(found.pop(3), KeyError)
