@@ -36,11 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, 1 if no model could be scored, 2 if the input is wrong.
+        The exit code: 0, 1 if no model could be scored, 2 if the input is wrong, 130 if
+        interrupted.
     """
     parsed = _parser().parse_args(arguments)
     try:
         return _compare(parsed)
+    except KeyboardInterrupt:
+        print("darts-lstm-seq: interrupted", file=sys.stderr)
+        return 130
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except ValueError as error:
@@ -159,6 +163,6 @@ def _series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
         return co2_monthly()
     from darts_lstm_seq.data import read_csv, read_many_csv
 
-    if parsed.series:
+    if parsed.series is not None:
         return read_many_csv(parsed.file, parsed.series, parsed.time, parsed.value, parsed.freq)
     return read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)

@@ -40,8 +40,8 @@ class Comparison:
         and components, `fit_seconds` and `predict_seconds` (wall clock, all folds; what is not
         spent in ``predict`` counts as fit), `error` (why a model has no scores), and the versions
         of the packages at work. Of several series: means over those that every model scored which
-        scored any, their number `series`, and the number `failed` of those that this model could
-        not; `RMSE` and `seasonality`, which differ from series to series, are left out.
+        scored any, their number `series`, and the number `failed` of those that have no MASE of
+        this model; `RMSE` and `seasonality`, which differ from series to series, are left out.
     per_series
         A row per series, in their order, and model, the best MASE first: as `scores` of one series,
         with a column `series` for its name or number.
@@ -71,7 +71,7 @@ class Comparison:
         component
             Which component to draw; all by default.
         series
-            Name or number of the series; the first by default.
+            Name or number of the series; by default the first that any model could forecast.
 
         Raises
         ------
@@ -80,7 +80,8 @@ class Comparison:
         """
         from darts_lstm_seq.plotting import plot_comparison
 
-        name = next(iter(self.series)) if series is None else series
+        forecast = self.per_series["series"][self.per_series["error"].isna()]
+        name = next(iter([*forecast, *self.series])) if series is None else series
         if name not in self.series:
             raise ValueError(
                 f"`series` must be one of {list(self.series)[:10]}, received {name!r}."
@@ -127,7 +128,8 @@ def compare(
     n_jobs
         Number of processes among which many series are divided, in chunks; -1 for one per core.
         Default: what ``joblib.parallel_config`` says, which also leads to a cluster
-        (``joblib.parallel_config(backend="dask")``), and one otherwise.
+        (``joblib.parallel_config(backend="dask")``; of Ray's, name the workers: ``n_jobs=-1``), and
+        one otherwise.
     out
         Folder for `scores.csv`, `per_series.csv` and `forecasts.csv` of many series. It is filled
         while they run, and a second start skips the series that are done.

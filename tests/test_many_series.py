@@ -233,8 +233,9 @@ def test_one_infinite_value_costs_one_series() -> None:
 
 
 def test_an_empty_series_costs_itself() -> None:
-    found = run([make(0), make(1)[:0]])
+    found = run([make(0)[:0], make(1)])
     assert found.scores["failed"].tolist() == [1, 1]
+    assert len(found.plot().axes[0].lines) == 5  # of what was forecast
 
 
 def test_the_summary_leaves_out_series_that_have_no_mase() -> None:
