@@ -30,6 +30,7 @@ from darts.utils.data import (
 )
 from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
+from darts.utils.likelihood_models.torch import TorchLikelihood
 from darts.utils.serialization import add_safe_globals
 from torch import nn
 from torch.utils.data import DistributedSampler
@@ -45,6 +46,16 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 # chosen by us where they are `None`
 _AUTOMATIC = ("patch_length", "dropout", "n_epochs")
+# what Darts would stumble over in `fit`
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "shared_weights": (bool, "a boolean"),
+    "use_static_covariates": (bool, "a boolean"),
+    "likelihood": (TorchLikelihood, "a likelihood out of `darts.utils.likelihood_models.torch`"),
+    "loss_fn": (nn.Module, "a loss such as `torch.nn.MSELoss()`"),
+    "optimizer_kwargs": (dict, "a dictionary"),
+    "lr_scheduler_kwargs": (dict, "a dictionary"),
+    "pl_trainer_kwargs": (dict, "a dictionary"),
+}
 # what a subclass that trains in its own way overrides
 _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
@@ -469,6 +480,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             np.arange(self.min_input_chunk_length, len(one) - behind + 1) for one in dataset.series
         ]
         validation.check_windows(dataset.series, self.input_chunk_length, ends)
+        validation.check_labels(
+            dataset.series, self.min_input_chunk_length + self.output_chunk_shift
+        )
 
     @override
     def _setup_for_predict(
@@ -476,7 +490,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     ) -> dict[str, Any]:
         if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)
-        kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
+        loader_kwargs = _loader_kwargs(kwargs.get("dataloader_kwargs"))
+        # as Lightning does for predictions: every series is asked for
+        kwargs["dataloader_kwargs"] = {**loader_kwargs, "drop_last": False}
         return super()._setup_for_predict(n, dataset, **kwargs)
 
     def _check_inference_data(self, n: int, dataset: SequentialTorchInferenceDataset) -> None:
@@ -632,8 +648,10 @@ def _check_parameters(params: dict[str, Any]) -> None:
             "n_members": 1,
             "batch_size": 1,
             "n_epochs": 0,
+            "nr_epochs_val_period": 1,
         },
     )
+    validation.check_types(params, _TYPES)
     if (params["patch_length"] or 1) > params["input_chunk_length"]:
         raise_log(
             ValueError(
@@ -642,10 +660,19 @@ def _check_parameters(params: dict[str, Any]) -> None:
             )
         )
     norm = params["use_reversible_instance_norm"]
-    if not (norm.keys() <= {"affine", "eps"} if isinstance(norm, dict) else norm in (None, 0, 1)):
+    if not _can_normalize(norm):
         raise_log(
             ValueError(
                 f"`use_reversible_instance_norm` must be a boolean, `None` or a dictionary of "
-                f"'affine' and 'eps', received {norm!r}."
+                f"'affine' (a boolean) and 'eps' (a number >= 0), received {norm!r}."
             )
         )
+
+
+def _can_normalize(norm: Any) -> bool:
+    if not isinstance(norm, dict):
+        return norm is None or (isinstance(norm, int) and norm in (0, 1))
+    eps, affine = norm.get("eps", 0.0), norm.get("affine", False)
+    is_number = isinstance(eps, (int, float)) and not isinstance(eps, bool)
+    is_known = norm.keys() <= {"affine", "eps"} and isinstance(affine, bool)
+    return is_known and is_number and 0 <= eps < float("inf")

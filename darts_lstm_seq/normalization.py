@@ -115,9 +115,21 @@ class InstanceNorm(RINorm):
             Input windows `(N, L, C)` and what followed them `(N, T, C)`.
         find_level
             Whether to look for one level that the whole training data kept.
+
+        Raises
+        ------
+        ValueError
+            If values are too large to be squared.
         """
         past, future = _at_least_single(past), _at_least_single(future)
-        self.step.copy_((future - past[:, -1:]).square().nanmean((0, 1)).sqrt().nan_to_num())
+        step = (future - past[:, -1:]).square().nanmean((0, 1)).sqrt().to(self.step.dtype)
+        if torch.isinf(step).any() or torch.isinf(_variance_and_mean(past)[0]).any():
+            largest = past.nan_to_num().abs().max().item()
+            raise ValueError(
+                f"`series` has values as large as {largest:.1e}, too large to be squared as "
+                f"{past.dtype}. Divide the series by its size."
+            )
+        self.step.copy_(step.nan_to_num())
         if not find_level:
             return
         means = past.nanmean(dim=1)  # (N, C)
@@ -235,8 +247,9 @@ class Standardizer(nn.Module):
         x = _at_least_single(x)
         self.mean.copy_(x.nanmean(dim=0).nan_to_num())
         stdev = (x - self.mean).square().nanmean(dim=0).nan_to_num().sqrt()
-        constant = stdev <= 8 * torch.finfo(self.mean.dtype).eps * self.mean.abs()
-        self.stdev.copy_(torch.where(constant, 1.0, stdev))
+        # what is lost in the rounding of a mean as large as a time stamp must not come out as large
+        rounding = 8 * torch.finfo(self.mean.dtype).eps * self.mean.abs()
+        self.stdev.copy_(torch.where(stdev <= rounding, rounding.clamp(min=1.0), stdev))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x (..., dim)` standardised."""

@@ -2,10 +2,12 @@
 
 Lengths, components, frequencies and covariate spans are checked by Darts. This file adds what Darts
 lets through to end in NaN: infinite values, missing values where nothing can mask them, windows
-without a single value. Every error names the series, the component and the first time stamp.
+without a single value, labels none of which is known. Every error names the series, the component
+and the first time stamp.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +43,29 @@ def check_parameters(
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if not number or not 0 <= value < 1:
             raise_log(ValueError(f"`{name}` must be a number in [0, 1), received {value!r}."))
+
+
+def check_types(
+    params: Mapping[str, Any], types: Mapping[str, tuple[type | tuple[type, ...], str]]
+) -> None:
+    """Refuse parameters of a wrong type; absent ones, and `None`, pass.
+
+    Parameters
+    ----------
+    params
+        Parameter values by name.
+    types
+        The legal type of each parameter, and how a message calls it.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter, its type in words and the value received.
+    """
+    for name, (legal, words) in types.items():
+        value = params.get(name)
+        if value is not None and not isinstance(value, legal):
+            raise_log(ValueError(f"`{name}` must be {words}, received {value!r}."))
 
 
 def check_given(series: object) -> None:
@@ -156,6 +181,31 @@ def check_windows(
                     f"`input_chunk_length` longer than the gap."
                 )
             )
+
+
+def check_labels(series: Series, first: int) -> None:
+    """Refuse series of which no value is known where forecasts are trained on: a loss of nothing.
+
+    Parameters
+    ----------
+    series
+        The targets.
+    first
+        Position of the first step that any window forecasts.
+
+    Raises
+    ------
+    ValueError
+        Saying from when on all values are missing.
+    """
+    if all(bool(np.isnan(one.all_values(copy=False)[first:]).all()) for one in series):
+        start = series[0].time_index[min(first, len(series[0]) - 1)]
+        raise_log(
+            ValueError(
+                f"`series` has no value to learn to forecast: from {start} on (series index 0) all "
+                f"are missing (NaN). Leave the end out, or shorten `input_chunk_length`."
+            )
+        )
 
 
 def has_missing(series: Series, past_covariates: Series | None) -> bool:

@@ -23,6 +23,12 @@ from hypothesis import strategies as st
 from contract.makers import following, seasonal
 from darts_lstm_seq import LSTMSeqModel
 
+
+def monthly(values: np.ndarray) -> TimeSeries:
+    times = pd.date_range("2020-01-01", periods=len(values), freq="MS")
+    return TimeSeries.from_times_and_values(times, values)
+
+
 # --- the rows of the design's table --------------------------------------------------------------
 
 
@@ -145,6 +151,42 @@ def test_wrong_parameters_are_refused_at_construction(
 ) -> None:
     with pytest.raises(ValueError, match=named):
         LSTMSeqModel(**{"input_chunk_length": 12, "output_chunk_length": 4, **tiny, **wrong})
+
+
+@pytest.mark.parametrize("power", [0, 3, 6, 9])
+def test_the_unit_of_a_covariate_hardly_matters(power: int, tiny: dict[str, Any]) -> None:
+    series = monthly(np.sin(np.arange(60.0)))
+    clock = monthly((1.6e9 + np.arange(80.0)) * 10.0**power)  # seconds, milliseconds, ...
+    model = LSTMSeqModel(12, 4, **tiny).fit(series, future_covariates=clock)
+    forecast = model.predict(12, future_covariates=clock).values()
+    assert np.abs(forecast).max() < 5
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(1e20, "float32"), (1e160, "float64")])
+def test_values_too_large_to_be_squared(size: float, dtype: str, tiny: dict[str, Any]) -> None:
+    values = (size * (2 + np.sin(np.arange(60.0)))).astype(dtype)
+    with pytest.raises(ValueError, match=r"too large to be squared .* Divide"):
+        LSTMSeqModel(12, 4, **tiny).fit(monthly(values))
+
+
+def test_data_without_a_label(tiny: dict[str, Any]) -> None:
+    values = np.sin(np.arange(26.0))
+    values[12:] = np.nan
+    known, unknown = monthly(np.sin(np.arange(26.0))), monthly(values)
+    model = LSTMSeqModel(12, 4, **tiny)
+    for fit in (
+        lambda: model.fit(unknown),
+        lambda: model.fit(known, val_series=unknown),
+    ):
+        with pytest.raises(ValueError, match=r"no value to learn to forecast: from 2\d{3}-01-01"):
+            fit()
+
+
+def test_every_series_is_forecast_whatever_the_loader_drops(tiny: dict[str, Any]) -> None:
+    series = [monthly(np.sin(np.arange(40.0)) + k) for k in range(5)]
+    model = LSTMSeqModel(12, 4, **tiny).fit(series)
+    loader = {"dataloader_kwargs": {"drop_last": True}, "batch_size": 2}
+    assert len(model.predict(4, series, **loader)) == 5
 
 
 def test_an_interrupted_or_failed_fit_leaves_the_model_as_it_was(tiny: dict[str, Any]) -> None:
