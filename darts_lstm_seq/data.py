@@ -351,7 +351,8 @@ def _parse_times(column: pd.Series, path: str | Path) -> pd.DatetimeIndex:
         times = column
     if not pd.api.types.is_datetime64_any_dtype(times):
         raise ValueError(
-            f"{path}: the dates in {column.name!r} are in several time zones. Write all in one."
+            f"{path}: the dates in {column.name!r} are in several time zones, of summer and winter "
+            f"perhaps. Write all in one, UTC for instance."
         )
     _refuse(times.isna(), column, path, "is no date; 2024-12-31 is one")
     return pd.DatetimeIndex(times.dt.tz_localize(None))
