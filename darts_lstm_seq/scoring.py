@@ -239,13 +239,15 @@ def _silence() -> Iterator[None]:
         for name in logging.root.manager.loggerDict
         if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
     ]
-    levels = [one.level for one in loggers]
+    # an error has a row; the levels of a hundred loggers cost a tenth of a brief comparison
+    # (`benchmarks/bench_scaling.py`), for each change clears what all of them remember
+    before = [one.disabled for one in loggers]
     for one in loggers:
-        one.setLevel(logging.CRITICAL)  # an error has a row
+        one.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
+        for one, disabled in zip(loggers, before, strict=True):
+            one.disabled = disabled
