@@ -14,8 +14,8 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial, update_wrapper
-from itertools import groupby
+from functools import partial, wraps
+from itertools import count, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from darts_lstm_seq.datasets import BatchTrainingDataset
 from darts_lstm_seq.module import LSTMSeqModule
 from darts_lstm_seq.parallel import count_workers, cut, run_chunks, taking_turns
-from darts_lstm_seq.stack_training import ELEMENTWISE, SCHEDULERS, Training, train
+from darts_lstm_seq.stack_training import ELEMENTWISE, LOSSES, SCHEDULERS, Training, train
 
 logger = get_logger(__name__)
 
@@ -55,7 +55,6 @@ _HONOURED = {
 }
 _WATCHED = ("callbacks", "enable_checkpointing", "logger")
 _PRECISIONS = (32, 64, "32", "64", "32-true", "64-true")
-_LOSSES = (torch.nn.HuberLoss, torch.nn.L1Loss, torch.nn.MSELoss, torch.nn.SmoothL1Loss)
 _FIT_ARGUMENTS = {"epochs", "max_samples_per_ts", "verbose"}
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MOST_BYTES = 2**28
@@ -130,25 +129,28 @@ class Recorder:
         self.folds.append(_Fold(model, training, random_state))
 
 
-class Remembering:
-    """A callable `retrain` that says the same when a loop asks again: it may have a state."""
+def _remembering(retrain: Any, said: list[bool]) -> Any:
+    """Let a callable `retrain` repeat what it said before it is asked anew: it may have a state.
 
-    def __init__(self, ask: Callable[..., bool]) -> None:
-        update_wrapper(self, ask)  # Darts looks at the signature
-        self._ask = ask
-        self._said: list[bool] = []
-        self._next = 0
+    Parameters
+    ----------
+    retrain
+        As for Darts' loop, which asks in the same order each time.
+    said
+        Its answers so far, to which new ones are added.
+    """
+    if not callable(retrain):
+        return retrain
+    numbers = count()
 
-    def start_again(self) -> None:
-        """Go back to the first question."""
-        self._next = 0
+    @wraps(retrain)  # Darts looks at the signature
+    def answer(*args: Any, **kwargs: Any) -> bool:
+        number = next(numbers)
+        if number == len(said):
+            said.append(retrain(*args, **kwargs))
+        return said[number]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> bool:
-        """Ask, or say what was said to this question before."""
-        if self._next == len(self._said):
-            self._said.append(self._ask(*args, **kwargs))
-        self._next += 1
-        return self._said[self._next - 1]
+    return answer
 
 
 def historical_forecasts(
@@ -176,17 +178,14 @@ def historical_forecasts(
     if reason is None:
         own = copy.deepcopy(getattr(model, "_random_instance", None))
         shared = np.random.get_state()  # noqa: NPY002
-        retrain = arguments["retrain"]
-        remembering = Remembering(retrain) if callable(retrain) else None
-        arguments = {**arguments, "retrain": remembering or retrain}
+        said: list[bool] = []
         try:
-            return _stacked(model, loop, arguments)
+            return _stacked(model, loop, arguments, said)
         except CannotStackError as error:
             reason = str(error)
             model._random_instance = own
             np.random.set_state(shared)  # noqa: NPY002
-            if remembering is not None:
-                remembering.start_again()
+            arguments = {**arguments, "retrain": _remembering(arguments["retrain"], said)}
     logger.debug("The folds are trained one by one: %s.", reason)
     return loop(**arguments)
 
@@ -231,20 +230,23 @@ def _why_not(model: Model, arguments: dict[str, Any]) -> str | None:
     if isinstance(likelihood, DirichletLikelihood):
         return "the likelihood takes no weights"
     loss: Any = module_params.get("loss_fn")
-    if likelihood is None and (type(loss) not in _LOSSES or loss.reduction != "mean"):
+    if likelihood is None and (type(loss) not in LOSSES or loss.reduction != "mean"):
         return "the loss may be more than a mean over labels"
     return None
 
 
-def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _stacked(
+    model: Model, loop: Callable[..., Any], arguments: dict[str, Any], said: list[bool]
+) -> Any:
     jobs = _jobs(arguments)
     results: list[Any] = []
     waiting: list[tuple[dict[str, Any], Recorder]] = []
     for index, job in enumerate(jobs):
         recorder = Recorder()
+        run = {**job, "retrain": _remembering(job["retrain"], said), "verbose": False}
         try:
             with _attached(model, recorder):
-                loop(**{**job, "verbose": False})
+                loop(**run)
         except ValueError as error:
             if index == 0:
                 raise
@@ -257,10 +259,9 @@ def _stacked(model: Model, loop: Callable[..., Any], arguments: dict[str, Any]) 
         _train_together(model, folds)
         for waiting_job, recorded in waiting:
             recorded.replays = True
-            if isinstance(waiting_job["retrain"], Remembering):
-                waiting_job["retrain"].start_again()
+            retrain = _remembering(waiting_job["retrain"], said)
             with _attached(model, recorded):
-                results.append(loop(**{**waiting_job, "show_warnings": False}))
+                results.append(loop(**{**waiting_job, "retrain": retrain, "show_warnings": False}))
         waiting.clear()
     is_one = len(jobs) == 1 and jobs[0] is arguments
     return results[0] if is_one else results
@@ -297,15 +298,15 @@ def _choose(arguments: dict[str, Any], choose: Callable[[Any], Any]) -> dict[str
 
 def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
     """Divide the series among the workers that `joblib.parallel_config` names."""
-    count = len(arguments["series"])
-    parts = cut(count, count_workers(None))
+    n_series = len(arguments["series"])
+    parts = cut(n_series, count_workers(None))
     chunks = [
         {**_choose(arguments, itemgetter(slice(part.start, part.stop))), "verbose": False}
         for part in parts
     ]
     results: list[Any] = [None] * len(parts)
     shown = bool(arguments["verbose"])
-    with tqdm(desc="Backtesting", total=count, unit="series", disable=not shown) as bar:
+    with tqdm(desc="Backtesting", total=n_series, unit="series", disable=not shown) as bar:
         for number, result in run_chunks(partial(_run_part, model), chunks):
             part = parts[number]
             if isinstance(result, ValueError):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from darts import TimeSeries
 from tqdm.auto import tqdm
 
 from darts_lstm_seq import __version__
-from darts_lstm_seq.candidates import MODELS, Models, check_models
+from darts_lstm_seq.candidates import MODELS, Models, check_models, make_models
 from darts_lstm_seq.parallel import count_workers, cut, run_chunks
 from darts_lstm_seq.results import ResultsFolder, fingerprint
 from darts_lstm_seq.scoring import FORECASTS, Contest
@@ -80,8 +81,8 @@ class Comparison:
         """
         from darts_lstm_seq.plotting import plot_comparison
 
-        forecast = self.per_series["series"][self.per_series["error"].isna()]
-        name = next(iter([*forecast, *self.series])) if series is None else series
+        scored = self.per_series["series"][self.per_series["error"].isna()]
+        name = next(chain(scored, self.series)) if series is None else series
         if name not in self.series:
             raise ValueError(
                 f"`series` must be one of {list(self.series)[:10]}, received {name!r}."
@@ -203,12 +204,10 @@ def _compare_many(
     folder = None if out is None else ResultsFolder(out)
     scores, forecasts, skipped = [], [], set()
     if folder is not None:
-        models = sorted(check_models(contest.models))
-        if isinstance(contest.models, Mapping):
-            by_name = {str(name): model for name, model in contest.models.items()}
-            folder.keep_to({**vars(contest), "models": by_name, **_versions()})
-        else:
-            folder.keep_to({**vars(contest), "models": models, **_versions()})
+        # models of your own are part of the settings, ours are known by their names in any order
+        is_own = isinstance(contest.models, Mapping)
+        models = make_models(contest.models) if is_own else sorted(check_models(contest.models))
+        folder.keep_to({**vars(contest), "models": models, **_versions()})
         scores.append(folder.scores(names))
         skipped = set(scores[0]["series"])
     left = [key for key in names if key not in skipped]
@@ -262,13 +261,10 @@ def _tidy_folder(
     found = _tidy(list(folder.forecasts(names)), names)
     dated = found["series"].isin([k for k, one in series.items() if one.has_datetime_index])
     # hours of one series stand beside the days of another, and beside numbers
-    times = pd.to_datetime(found["time"][dated], format="ISO8601")
-    if not dated.all():
-        numbers = pd.to_numeric(found["time"][~dated])
-        times = (
-            pd.concat([times.astype(object), numbers.astype(object)]) if dated.any() else numbers
-        )
-    return found.assign(time=times)
+    dates = pd.to_datetime(found["time"][dated], format="ISO8601")
+    numbers = pd.to_numeric(found["time"][~dated])
+    parts = [part for part in (dates, numbers) if len(part)] or [dates]
+    return found.assign(time=pd.concat(parts))
 
 
 def _summarize(table: pd.DataFrame) -> pd.DataFrame:

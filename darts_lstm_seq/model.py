@@ -47,7 +47,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 # chosen by us where they are `None`
 _AUTOMATIC = ("patch_length", "dropout", "n_epochs")
 # what Darts would stumble over in `fit`
-_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+_TYPES: dict[str, tuple[type, str]] = {
     "shared_weights": (bool, "a boolean"),
     "use_static_covariates": (bool, "a boolean"),
     "likelihood": (TorchLikelihood, "a likelihood out of `darts.utils.likelihood_models.torch`"),

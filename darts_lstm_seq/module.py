@@ -27,12 +27,12 @@ from darts.utils.likelihood_models.torch import DirichletLikelihood, QuantileReg
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 
+from darts_lstm_seq.clipping import ClipsEach
 from darts_lstm_seq.datasets import tensors_of
 from darts_lstm_seq.ensemble import EnsembleNetwork
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
 from darts_lstm_seq.path import SeasonalPath, find_season
-from darts_lstm_seq.stacked import clip_each
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
 # F past features, D future covariates, S static features per window
@@ -42,7 +42,7 @@ _FURTHEST_LABEL = 1e3
 _FUSABLE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
-class LSTMSeqModule(PLForecastingModule):
+class LSTMSeqModule(ClipsEach, PLForecastingModule):
     """Everything between a Darts batch and `LSTMSeqNetwork`. Made by `LSTMSeqModel`.
 
     Parameters
@@ -329,21 +329,9 @@ class LSTMSeqModule(PLForecastingModule):
         decay = torch.optim.lr_scheduler.LambdaLR(configured, self._share_of_rate)
         return [configured], [{"scheduler": decay, "interval": "step"}]
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient of each member by its own norm."""
-        if self.n_members == 1 or not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(
-                optimizer, gradient_clip_val, gradient_clip_algorithm
-            )
-            return
-        clip_each(self.network.parameters(), gradient_clip_val)
-        if self.rin is not None and self.rin.affine:
-            nn.utils.clip_grad_norm_(self.rin.parameters(), gradient_clip_val)
+    def stacked_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of the members, `(K, ...)` each; none of a single network."""
+        return self.network.parameters() if self.n_members > 1 else []
 
     def choose_optimizer_kwargs(self, precision: str) -> dict[str, Any]:
         """Return the arguments of the optimiser, with fused kernels where they can be had."""

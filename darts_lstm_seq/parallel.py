@@ -8,7 +8,7 @@ Source: `joblib.Parallel`, which on its own ends with the first worker that dies
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral
@@ -50,26 +50,24 @@ def backend(name: str) -> Iterator[None]:
     ...     joblib.effective_n_jobs(2)
     2
     """
+    connection: AbstractContextManager[Any] = nullcontext()
+    options = {}
     try:
         if name == "dask":
             from distributed import Client
 
-            with Client(), joblib.parallel_config(backend=name):
-                yield
-            return
-        if name == "ray":
+            connection = Client()
+        elif name == "ray":
             from ray.util.joblib import register_ray
 
             register_ray()
-            with joblib.parallel_config(backend=name, n_jobs=-1):  # else joblib takes one worker
-                yield
-            return
+            options = {"n_jobs": -1}  # else joblib takes one worker
     except ImportError as error:
         raise ValueError(
             f"The backend {name!r} needs a package that is missing: python -m pip install "
             f"'darts-lstm-seq[{name}]'. Reason: {error}"
         ) from error
-    with joblib.parallel_config(backend=name):
+    with connection, joblib.parallel_config(backend=name, **options):
         yield
 
 

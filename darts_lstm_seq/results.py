@@ -17,10 +17,8 @@ import pandas as pd
 from darts import TimeSeries
 
 _SETTINGS = "settings.json"
-# columns of the tables
-_TEXTS = ("series", "model", "component", "error")
-_NUMBERS = ("MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "forecast", "actual")
-_MAY_BE_MISSING = (*_NUMBERS, "seasonality", "error")
+# columns of names: one such as "1" or "NA" is neither a number nor missing
+_NAMES = ("series", "model", "component")
 
 
 def fingerprint(name: Any, series: TimeSeries) -> str:
@@ -137,14 +135,8 @@ class ResultsFolder:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    # a name such as "1" or "NA" is neither a number nor missing
-    return pd.read_csv(
-        path,
-        dtype=dict.fromkeys(_TEXTS, str),
-        keep_default_na=False,
-        na_values={name: [""] for name in _MAY_BE_MISSING},
-        float_precision="round_trip",
-    )
+    converters = dict.fromkeys(_NAMES, str)
+    return pd.read_csv(path, converters=converters, float_precision="round_trip")
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ the ordinary ones. Who is trained together, and why, is the caller's: `backtest.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -19,11 +19,12 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatc
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from darts_lstm_seq.clipping import ClipsEach
 from darts_lstm_seq.datasets import BatchTrainingDataset, draw, tensors_of
 from darts_lstm_seq.loading import LeanRandomSampler
 from darts_lstm_seq.module import LSTMSeqModule, check_vital, cosine_share
 from darts_lstm_seq.network import LSTMSeqNetwork
-from darts_lstm_seq.stacked import StackedNetwork, StepShares, clip_each
+from darts_lstm_seq.stacked import StackedNetwork, StepShares
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
@@ -38,6 +39,8 @@ ELEMENTWISE = (
     torch.optim.RMSprop,
     torch.optim.SGD,
 )
+# the mean over the losses of single labels
+LOSSES = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
 # change nothing but the learning rate, and by nothing but the epoch
 SCHEDULERS = (
     torch.optim.lr_scheduler.ConstantLR,
@@ -203,7 +206,7 @@ class _Batches:
             yield TorchTrainingBatch(**batch)
 
 
-class _StackModule(pl.LightningModule):
+class _StackModule(ClipsEach, pl.LightningModule):
     """The Lightning module around a stack."""
 
     def __init__(self, trainings: Sequence[Training], bar: tqdm) -> None:
@@ -271,18 +274,8 @@ class _StackModule(pl.LightningModule):
         optimizer.step(closure=closure)
         self._shares.apply(self._rates[:, batch_idx])
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        if not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(
-                optimizer, gradient_clip_val, gradient_clip_algorithm
-            )
-            return
-        clip_each(self.stack.parameters(), gradient_clip_val)
+    def stacked_parameters(self) -> Iterable[nn.Parameter]:
+        return self.stack.parameters()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         ended = [

@@ -45,9 +45,7 @@ def check_parameters(
             raise_log(ValueError(f"`{name}` must be a number in [0, 1), received {value!r}."))
 
 
-def check_types(
-    params: Mapping[str, Any], types: Mapping[str, tuple[type | tuple[type, ...], str]]
-) -> None:
+def check_types(params: Mapping[str, Any], types: Mapping[str, tuple[type, str]]) -> None:
     """Refuse parameters of a wrong type; absent ones, and `None`, pass.
 
     Parameters
