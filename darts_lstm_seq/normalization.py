@@ -119,16 +119,22 @@ class InstanceNorm(RINorm):
         Raises
         ------
         ValueError
-            If values are too large to be squared.
+            If values are too large or too small to be squared.
         """
         past, future = _at_least_single(past), _at_least_single(future)
-        step = (future - past[:, -1:]).square().nanmean((0, 1)).sqrt().to(self.step.dtype)
-        if torch.isinf(step).any() or torch.isinf(_variance_and_mean(past)[0]).any():
+        variance, mean = _variance_and_mean(past)  # (N, 1, C) each
+        deviation = (past - mean).nan_to_num().abs()  # (N, L, C)
+        is_spread = (deviation > 8 * torch.finfo(past.dtype).eps * mean.nan_to_num().abs()).any()
+        extent = "large" if torch.isinf(variance).any() else "small"
+        if extent == "large" or (is_spread and not variance.nan_to_num().any()):
             largest = past.nan_to_num().abs().max().item()
             raise ValueError(
-                f"`series` has values as large as {largest:.1e}, too large to be squared as "
+                f"`series` has values of up to {largest:.1e}, too {extent} to be squared as "
                 f"{past.dtype}. Divide the series by its size."
             )
+        # squares of all windows add up to far more than those of one
+        past, future = past.double(), future.double()
+        step = (future - past[:, -1:]).square().nanmean((0, 1)).sqrt()
         self.step.copy_(step.nan_to_num())
         if not find_level:
             return

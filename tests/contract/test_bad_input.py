@@ -162,11 +162,34 @@ def test_the_unit_of_a_covariate_hardly_matters(power: int, tiny: dict[str, Any]
     assert np.abs(forecast).max() < 5
 
 
-@pytest.mark.parametrize(("size", "dtype"), [(1e20, "float32"), (1e160, "float64")])
-def test_values_too_large_to_be_squared(size: float, dtype: str, tiny: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("size", "dtype", "extent"),
+    [(1e20, "float32", "large"), (1e160, "float64", "large"), (1e-25, "float32", "small")],
+)
+def test_values_that_cannot_be_squared(
+    size: float, dtype: str, extent: str, tiny: dict[str, Any]
+) -> None:
     values = (size * (2 + np.sin(np.arange(60.0)))).astype(dtype)
-    with pytest.raises(ValueError, match=r"too large to be squared .* Divide"):
+    with pytest.raises(ValueError, match=rf"too {extent} to be squared .* Divide"):
         LSTMSeqModel(12, 4, **tiny).fit(monthly(values))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-15, 1e-3, 1e15])
+def test_constants_are_not_too_small(value: float, tiny: dict[str, Any]) -> None:
+    series = monthly(np.full(60, value, np.float32))
+    forecast = LSTMSeqModel(12, 4, **tiny).fit(series).predict(4)
+    np.testing.assert_allclose(forecast.values(), value, rtol=1e-6)
+
+
+def test_values_that_can_be_squared_but_not_summed(tiny: dict[str, Any]) -> None:
+    """No window overflows, all windows together would: the forecast only changes its unit."""
+    values = np.random.default_rng(0).normal(2, 0.1, 60)
+    values[[15, 30, 45]] += 8
+    small, large = (
+        LSTMSeqModel(12, 4, **tiny).fit(monthly((size * values).astype(np.float32))).predict(4)
+        for size in (1.0, 1e18)
+    )
+    np.testing.assert_allclose(large.values() / 1e18, small.values(), rtol=1e-4)
 
 
 def test_data_without_a_label(tiny: dict[str, Any]) -> None:
@@ -375,6 +398,7 @@ def refused_for_a_reason(message: str, series: TimeSeries, case: dict[str, Any])
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(exponent=12, ratio=1e3, sign=-1, dtype="float32", spikes=2)
 @given(
     exponent=st.integers(-12, 12),
     ratio=st.sampled_from([0.0, 1.0, 1e3]),
