@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
+
+# the same examples in every run: what fails is the change at hand; `--hypothesis-profile=default`
+# looks for others
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 # before torch starts: small networks are slower on several threads, and tests share two cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
