@@ -61,7 +61,7 @@ _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
 # of the optimiser, where the number of epochs is left to us
-_FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 400, 1000, 4
+_FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
 
 
 def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
@@ -106,7 +106,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         times its square root, such as 4 for 24 steps and 24 for 336.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
-        Automatic (``None``): 0.5.
+        Automatic (``None``): 0.8.
     n_members
         Number of networks, trained from different first weights in one go, whose forecasts are
         averaged: never worse than the mean error of the members, and steadier from seed to seed,
@@ -122,7 +122,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         covariate dimensionality in ``fit()`` and ``predict()``.
     n_epochs
         Number of epochs to train. Automatic (``None``): as many as make one step of the optimiser
-        per training window, but at least 400 steps and four epochs, and otherwise at most 1000
+        per training window, but at least 200 steps and four epochs, and otherwise at most 1000
         steps.
     use_reversible_instance_norm
         Whether to normalise each target window by its own past before the network and to return
@@ -626,7 +626,7 @@ def _choose_automatically(params: dict[str, Any], as_tutorial: bool) -> dict[str
     divisors = [p for p in range(1, int(1.5 * length**0.5) + 1) if length % p == 0]
     chosen: dict[str, Any] = {
         "patch_length": 1 if as_tutorial else max(divisors),
-        "dropout": 0.0 if as_tutorial else 0.5,
+        "dropout": 0.0 if as_tutorial else 0.8,
         "loss_fn": nn.MSELoss() if as_tutorial else nn.HuberLoss(delta=0.5),
         "n_epochs": 100 if as_tutorial else None,  # chosen when the training windows are there
         "use_reversible_instance_norm": True,

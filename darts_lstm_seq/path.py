@@ -1,13 +1,13 @@
 """The straight way from the window to the forecast, beside the LSTM: linear, and aware of a season.
 
 What repeats every season and what merely goes on needs no hidden state; the LSTM is left with the
-rest. With few training windows the path leans on five learnt numbers and on the last season, with
+rest. With few training windows the path leans on six learnt numbers and on the last season, with
 many on a matrix of its own from each input step to each output step. When and on what the path is
 prepared is decided in `module.py`.
 
 Source: the linear models of Zeng et al., "Are Transformers Effective for Time Series Forecasting?",
 https://arxiv.org/abs/2205.13504, for the matrix; the components of exponential smoothing (level,
-trend and season of the last two seasons) for the five numbers. What each part is worth:
+trend and season of the last two seasons) for the six numbers. What each part is worth:
 `benchmarks/accuracy_small.py` and `benchmarks/accuracy_long_horizon.py`.
 """
 
@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 # N windows, B batch, L input steps, T output steps, C components, G gains
 
 # how far one step of the optimiser moves the path, as a multiple of the LSTM's weights
-_PACE = 3.0
+_GAINS_PACE, _MATRIX_PACE = 6.0, 3.0
 # windows per weight from which on the matrix leads, not the season
 _ENOUGH = 10
 # an autocorrelation below this is no season; of several peaks the first within reach of the best
@@ -61,13 +61,13 @@ class SeasonalPath(nn.Module):
     ) -> None:
         super().__init__()
         self.shift = output_chunk_shift
-        self.gains = nn.Parameter(torch.zeros(5))
+        self.gains = nn.Parameter(torch.zeros(6))
         self.matrix = nn.Parameter(torch.zeros(output_chunk_length, input_chunk_length))
         # the whole path is one matrix from the window to the forecast, for a step of small
         # operations costs more than the LSTM (`benchmarks/bench_predict.py`):
         # known + gains @ gained + pace * matrix
         self.register_buffer("known", torch.zeros_like(self.matrix))
-        self.register_buffer("gained", torch.zeros(5, *self.matrix.shape))
+        self.register_buffer("gained", torch.zeros(6, *self.matrix.shape))
         self.register_buffer("pace", torch.zeros(()))
         self.prepare(season=1, n_windows=0)
 
@@ -93,9 +93,12 @@ class SeasonalPath(nn.Module):
         profile = at[repeated]  # (T, L)
         profile_before = at[(repeated - season).clamp(min=0)]  # (T, L)
         growth = level - level_before
+        newest = torch.arange(length - max(round(season / 4), 1), length)
+        ahead_of_season = (at[newest] - at[(newest - season).clamp(min=0)]).mean(0)  # (L,)
         parts = (
             growth * cycles / cycles[-1],  # the season goes on growing
-            (last - lag) - growth,  # the newest values ran ahead of the season
+            (last - lag) - growth,  # the newest value ran ahead of the season
+            ahead_of_season - growth,  # so did the newest quarter of a season
             (profile_before - level_before) - (profile - level),  # back to the profile before
             last - profile,
             level - profile,
@@ -103,8 +106,8 @@ class SeasonalPath(nn.Module):
         scarcity = _ENOUGH * length / (_ENOUGH * length + n_windows)
         self.known.copy_(last + scarcity * (profile - last))
         for gained, part in zip(self.gained, parts, strict=True):
-            gained.copy_(_PACE * scarcity * part)
-        self.pace.fill_(_PACE * (1 - scarcity))
+            gained.copy_(_GAINS_PACE * scarcity * part)
+        self.pace.fill_(_MATRIX_PACE * (1 - scarcity))
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""

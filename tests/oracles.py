@@ -114,6 +114,8 @@ def seasonal_forecast(
     level_before = mean(window[max(end - season, 0) : max(end, 1)])
     last, lag = window[-1], at(length - 1 - season)
     growth = level - level_before
+    newest = range(length - max(round(season / 4), 1), length)
+    ahead_of_season = mean([window[step] - at(step - season) for step in newest])
     horizon = len(matrix)
     forecast = []
     for step in range(horizon):
@@ -124,12 +126,13 @@ def seasonal_forecast(
         parts = [
             growth * cycle,
             (last - lag) - growth,
+            ahead_of_season - growth,
             (before - level_before) - (same - level),
             last - same,
             level - same,
         ]
         value = (1 - scarcity) * last + scarcity * same
-        value += sum(3 * scarcity * gain * part for gain, part in zip(gains, parts, strict=True))
+        value += sum(6 * scarcity * gain * part for gain, part in zip(gains, parts, strict=True))
         value += sum(3 * (1 - scarcity) * w * x for w, x in zip(matrix[step], window, strict=True))
         forecast.append(value)
     return forecast

@@ -24,7 +24,7 @@ def _path(
     path = SeasonalPath(length, steps, shift).double()
     path.prepare(season, n_windows)
     with torch.no_grad():
-        path.gains.copy_(_random(5, seed=1))
+        path.gains.copy_(_random(6, seed=1))
         path.matrix.copy_(_random(steps, length, seed=2))
     return path
 
