@@ -60,6 +60,8 @@ _TYPES: dict[str, tuple[type, str]] = {
 _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
+# up to `_FEW_WINDOWS` are soon learnt by heart: for them, and for more
+_FEW_WINDOWS, _DROPOUTS = 1000, (0.8, 0.5)
 # of the optimiser, where the number of epochs is left to us
 _FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
 
@@ -106,7 +108,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         times its square root, such as 4 for 24 steps and 24 for 336.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
-        Automatic (``None``): 0.8.
+        Automatic (``None``): 0.8 with up to 1000 training windows, 0.5 with more.
     n_members
         Number of networks, trained from different first weights in one go, whose forecasts are
         averaged: never worse than the mean error of the members, and steadier from seed to seed,
@@ -213,7 +215,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         self.hidden_dim = int(hidden_dim)
         self.n_rnn_layers = int(n_rnn_layers)
         self.patch_length = int(params["patch_length"])
-        self.dropout = float(params["dropout"])
+        self.dropout = None if params["dropout"] is None else float(params["dropout"])
         self.n_members = int(params["n_members"])
         self.shared_weights = shared_weights
         if self.n_epochs is None:
@@ -373,7 +375,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             hidden_dim=self.hidden_dim,
             n_rnn_layers=self.n_rnn_layers,
             patch_length=self.patch_length,
-            dropout=self.dropout,
+            # without training windows when weights are only loaded
+            dropout=_DROPOUTS[-1] if self.dropout is None else self.dropout,
             n_members=self.n_members,
             shared_weights=self.shared_weights,
             mask_inputs=self._mask_inputs,
@@ -447,6 +450,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         is_automatic = not kwargs.get("epochs") and self.n_epochs is None
         if is_automatic:
             kwargs["epochs"] = self._suited_epochs(len(train_dataset))
+        if is_new and self.dropout is None:
+            self.dropout = _DROPOUTS[len(train_dataset) > _FEW_WINDOWS]
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
         world_size = getattr(setup["trainer"], "world_size", 1)
         if is_automatic and kwargs.get("trainer") is None and world_size > 1:
@@ -626,9 +631,9 @@ def _choose_automatically(params: dict[str, Any], as_tutorial: bool) -> dict[str
     divisors = [p for p in range(1, int(1.5 * length**0.5) + 1) if length % p == 0]
     chosen: dict[str, Any] = {
         "patch_length": 1 if as_tutorial else max(divisors),
-        "dropout": 0.0 if as_tutorial else 0.8,
+        "dropout": 0.0 if as_tutorial else None,  # chosen when the training windows are there
         "loss_fn": nn.MSELoss() if as_tutorial else nn.HuberLoss(delta=0.5),
-        "n_epochs": 100 if as_tutorial else None,  # chosen when the training windows are there
+        "n_epochs": 100 if as_tutorial else None,  # likewise
         "use_reversible_instance_norm": True,
     }
     given = {name: value for name, value in params.items() if value is not None}

@@ -24,7 +24,7 @@ from darts_lstm_seq.datasets import BatchTrainingDataset, draw, tensors_of
 from darts_lstm_seq.loading import LeanRandomSampler
 from darts_lstm_seq.module import LSTMSeqModule, check_vital, cosine_share
 from darts_lstm_seq.network import LSTMSeqNetwork
-from darts_lstm_seq.stacked import StackedNetwork, StepShares
+from darts_lstm_seq.stacked import StackedNetwork, StepShares, structure
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
@@ -88,8 +88,7 @@ class Training:
     @cached_property
     def structure(self) -> str:
         """What must be equal in a stack, as a text to sort by."""
-        weights = self.module.network.state_dict()
-        return str([(name, tuple(weight.shape)) for name, weight in weights.items()])
+        return str(structure(self.module.network))
 
     @property
     def steps_per_epoch(self) -> int:

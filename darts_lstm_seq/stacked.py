@@ -257,9 +257,9 @@ def _join_weights(weight: Callable[[str], Tensor], layer: str) -> Tensor:
 def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
     if not networks:
         raise ValueError("`networks` is empty; a stack needs at least one network.")
-    first = _structure(networks[0])
+    first = structure(networks[0])
     for index, network in enumerate(networks):
-        other = _structure(network)
+        other = structure(network)
         for name in first | other:
             if first.get(name) != other.get(name):
                 raise ValueError(
@@ -268,7 +268,7 @@ def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
                 )
 
 
-def _structure(network: LSTMSeqNetwork) -> dict[str, Any]:
+def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
     """Return by name whatever must be equal in a stack."""
     found = {name: getattr(network, name) for name in _EQUAL}
     found["dropout"] = [str(dropout) for dropout in network.dropouts]

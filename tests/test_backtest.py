@@ -374,6 +374,15 @@ def test_gaps_in_later_folds_make_stacks_of_two_structures(
     assert counts.stacks == [3, 3]
 
 
+def test_automatic_dropout_makes_stacks_of_two_structures(
+    quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # folds of 28 to 33 steps have 20 windows and more
+    monkeypatch.setattr("darts_lstm_seq.model._FEW_WINDOWS", 22)
+    hold(quick | {"dropout": None}, counts, series=make(), stride=1)
+    assert counts.stacks == [3, 3]
+
+
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("likelihood", [None, GaussianLikelihood()])
 def test_shared_weights(
