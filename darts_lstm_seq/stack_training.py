@@ -88,7 +88,7 @@ class Training:
     @cached_property
     def structure(self) -> str:
         """What must be equal in a stack, as a text to sort by."""
-        return str(structure(self.module.network))
+        return str(structure(cast(LSTMSeqNetwork, self.module.network)))
 
     @property
     def steps_per_epoch(self) -> int:

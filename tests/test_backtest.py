@@ -377,8 +377,8 @@ def test_gaps_in_later_folds_make_stacks_of_two_structures(
 def test_automatic_dropout_makes_stacks_of_two_structures(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # folds of 28 to 33 steps have 20 windows and more
-    monkeypatch.setattr("darts_lstm_seq.model._FEW_WINDOWS", 22)
+    # folds of 28 to 33 steps have 20 to 25 windows
+    monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", 22 / HORIZON)
     hold(quick | {"dropout": None}, counts, series=make(), stride=1)
     assert counts.stacks == [3, 3]
 
