@@ -61,7 +61,7 @@ _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
 # windows overlap: so few horizons are soon learnt by heart; the dropout for them, and for more
-_FEW_HORIZONS, _DROPOUTS = 30, (0.8, 0.5)
+_FEW_HORIZONS, _DROPOUTS = 15, (0.8, 0.5)
 # of the optimiser, where the number of epochs is left to us
 _FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
 
@@ -108,7 +108,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         times its square root, such as 4 for 24 steps and 24 for 336.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
-        Automatic (``None``): 0.8 with up to 30 training windows per forecast step, 0.5 with more.
+        Automatic (``None``): 0.8 with up to 15 training windows per forecast step, 0.5 with more.
     n_members
         Number of networks, trained from different first weights in one go, whose forecasts are
         averaged: never worse than the mean error of the members, and steadier from seed to seed,

@@ -415,7 +415,7 @@ def test_only_the_default_normalisation_learns_a_level(tiny: Tiny) -> None:
     assert reaches[True] == 0
 
 
-@pytest.mark.parametrize(("n_windows", "dropout"), [(1, 0.8), (30 * T, 0.8), (30 * T + 1, 0.5)])
+@pytest.mark.parametrize(("n_windows", "dropout"), [(1, 0.8), (15 * T, 0.8), (15 * T + 1, 0.5)])
 def test_few_windows_drop_more(n_windows: int, dropout: float, tiny: Tiny) -> None:
     series = wave(L + T - 1 + n_windows)
     model = LSTMSeqModel(L, T, **tiny | {"dropout": None, "batch_size": 1024}).fit(series)
