@@ -109,8 +109,8 @@ def score(sizes: tuple[int, int, int], seeds: int, only: list[str]) -> pd.DataFr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1)
+    chosen = [*CLASSICAL, DAMPED, "LSTMSeqModel"]
     choices = [*CLASSICAL, DAMPED, *networks(24, 12, 0)]
-    chosen = [name for name in choices if "tutorial" not in name and "members" not in name]
     parser.add_argument("--models", nargs="*", default=chosen, choices=choices)
     args = parser.parse_args()
     quiet()
