@@ -94,15 +94,15 @@ def score(sizes: tuple[int, int, int], seeds: int, only: list[str]) -> pd.DataFr
     for seed in range(seeds):
         models = networks(length, horizon, seed)
         entrants.append((seed, {name: one for name, one in models.items() if name in only}))
-    tables = []
-    for one, models in entrants:
+    series, tables = load(sizes), []
+    for drawn, models in entrants:
         if models:
             scores = compare(
-                load(sizes), horizon, models, folds=FOLDS, seasonality=season, show_progress=False
+                series, horizon, models, folds=FOLDS, seasonality=season, show_progress=False
             ).per_series
             if scores["error"].notna().any():
                 raise RuntimeError(scores["error"].dropna().iloc[0])
-            tables.append(scores.assign(seed=one, season=season))
+            tables.append(scores.assign(seed=drawn, season=season))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -116,10 +116,8 @@ def main() -> None:
     quiet()
     models = ["NaiveSeasonal", *args.models]
     table = pd.concat([score(sizes, args.seeds, models) for sizes in TABLES], ignore_index=True)
-    keys = ["season", "series"]
-    naive = table[table["model"] == "NaiveSeasonal"].set_index(keys)["MASE"]
-    table["relative"] = table["MASE"] / table[keys].apply(tuple, axis=1).map(naive)
-    table["log"] = np.log(table["relative"])
+    naive = table[table["model"] == "NaiveSeasonal"].set_index("series")["MASE"]
+    table["log"] = np.log(table["MASE"] / table["series"].map(naive))
     # of the errors relative to seasonal naive the geometric mean, of MASE the mean
     means = table.groupby(["model", "seed"], dropna=False)[["log", "MASE"]].mean()
     monthly = table[table["season"] == MONTHLY[0]].groupby(["model", "seed"], dropna=False)["log"]

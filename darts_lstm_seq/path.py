@@ -8,7 +8,7 @@ prepared is decided in `module.py`.
 Source: the linear models of Zeng et al., "Are Transformers Effective for Time Series Forecasting?",
 https://arxiv.org/abs/2205.13504, for the matrix; the components of exponential smoothing (level,
 trend and season of the last two seasons) for the six numbers. What each part is worth:
-`benchmarks/accuracy_small.py` and `benchmarks/accuracy_long_horizon.py`.
+`benchmarks/accuracy_broad.py` and `benchmarks/accuracy_long_horizon.py`.
 """
 
 import torch
@@ -67,7 +67,7 @@ class SeasonalPath(nn.Module):
         # operations costs more than the LSTM (`benchmarks/bench_predict.py`):
         # known + gains @ gained + pace * matrix
         self.register_buffer("known", torch.zeros_like(self.matrix))
-        self.register_buffer("gained", torch.zeros(6, *self.matrix.shape))
+        self.register_buffer("gained", torch.zeros(len(self.gains), *self.matrix.shape))
         self.register_buffer("pace", torch.zeros(()))
         self.prepare(season=1, n_windows=0)
 
@@ -87,18 +87,21 @@ class SeasonalPath(nn.Module):
         repeated = length - season + ahead % season  # (T,), of the last season
         cycles = (ahead // season + 1.0).unsqueeze(-1)  # (T, 1)
         at = torch.eye(length, dtype=torch.double)  # a row for each step of the window
-        last, lag = at[-1], at[max(length - 1 - season, 0)]  # (L,) each
+        last = at[-1]  # (L,)
         season_before = slice(max(length - 2 * season, 0), max(length - season, 1))
         level, level_before = at[length - season :].mean(0), at[season_before].mean(0)  # (L,)
         profile = at[repeated]  # (T, L)
         profile_before = at[(repeated - season).clamp(min=0)]  # (T, L)
         growth = level - level_before
-        newest = torch.arange(length - max(round(season / 4), 1), length)
-        ahead_of_season = (at[newest] - at[(newest - season).clamp(min=0)]).mean(0)  # (L,)
+
+        def lead(count: int) -> Tensor:  # (L,), of the newest values over the season before
+            newest = torch.arange(length - count, length)
+            return (at[newest] - at[(newest - season).clamp(min=0)]).mean(0)
+
         parts = (
             growth * cycles / cycles[-1],  # the season goes on growing
-            (last - lag) - growth,  # the newest value ran ahead of the season
-            ahead_of_season - growth,  # so did the newest quarter of a season
+            lead(1) - growth,  # the newest value ran ahead of the season
+            lead(max(round(season / 4), 1)) - growth,  # so did the newest quarter of a season
             (profile_before - level_before) - (profile - level),  # back to the profile before
             last - profile,
             level - profile,

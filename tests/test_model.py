@@ -419,9 +419,9 @@ def test_only_the_default_normalisation_learns_a_level(tiny: Tiny) -> None:
 def test_few_windows_drop_more(n_windows: int, dropout: float, tiny: Tiny) -> None:
     series = wave(L + T - 1 + n_windows)
     model = LSTMSeqModel(L, T, **tiny | {"dropout": None, "batch_size": 1024}).fit(series)
-    assert len({one.p for one in model.model.network.dropouts} | {dropout}) == 1
+    assert [one.p for one in model.model.network.dropouts] == [dropout]
     model.fit(wave(), epochs=1)  # goes on with the network that is there
-    assert len({one.p for one in model.model.network.dropouts} | {dropout}) == 1
+    assert [one.p for one in model.model.network.dropouts] == [dropout]
     model.save("few.pt")
     loaded = LSTMSeqModel.load("few.pt")
     assert [one.p for one in loaded.model.network.dropouts] == [dropout]
