@@ -65,6 +65,10 @@ class EnsembleNetwork(nn.Module):
             member.prepare(season, n_windows)
         self.stack.load_paths(members)
 
+    def lstm_parameters(self) -> list[nn.Parameter]:
+        """Return the stacked weights of the members' LSTM layers."""
+        return self.stack.lstm_parameters()
+
     def draw_masks(self, rows: int) -> None:
         """Let each member drop by masks of its own, see `Masks`."""
         self.stack.masks = [Masks(rows) for _ in range(self.n_members)]

@@ -61,7 +61,9 @@ _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
 # windows overlap: so few horizons are soon learnt by heart; the dropout for them, and for more
-_FEW_HORIZONS, _DROPOUTS = 15, (0.8, 0.5)
+_FEW_HORIZONS, _DROPOUTS = 60, (0.9, 0.5)
+# and the sooner, the more of the past a window tells: from this length on the LSTM learns slower
+_SHORT_WINDOW = 12
 # of the optimiser, where the number of epochs is left to us
 _FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
 
@@ -108,7 +110,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         times its square root, such as 4 for 24 steps and 24 for 336.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
-        Automatic (``None``): 0.8 with up to 15 training windows per forecast step, 0.5 with more.
+        Automatic (``None``): 0.9 with few training windows and no past or future covariates, 0.5
+        otherwise. Few are up to 60 per forecast step.
     n_members
         Number of networks, trained from different first weights in one go, whose forecasts are
         averaged: never worse than the mean error of the members, and steadier from seed to seed,
@@ -144,7 +147,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         network computes in single precision whatever the dtype of the series, unless
         ``pl_trainer_kwargs={"precision": ...}`` says otherwise; forecasts keep the dtype of the
         series; the default ``loss_fn`` is the Huber loss, which outliers cannot govern; and
-        without an ``lr_scheduler_cls`` the learning rate falls to zero along a cosine.
+        without an ``lr_scheduler_cls`` the learning rate falls to zero along a cosine. Where the
+        automatic dropout would be 0.9, the weights inside the LSTM learn at
+        ``12 / input_chunk_length`` of the rate, at most at all of it.
 
     Raises
     ------
@@ -216,6 +221,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         self.n_rnn_layers = int(n_rnn_layers)
         self.patch_length = int(params["patch_length"])
         self.dropout = None if params["dropout"] is None else float(params["dropout"])
+        self._lstm_rate = 1.0
         self.n_members = int(params["n_members"])
         self.shared_weights = shared_weights
         if self.n_epochs is None:
@@ -382,6 +388,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             mask_inputs=self._mask_inputs,
             find_level=self._find_level,
             decay_rate=not self._is_tutorial,
+            lstm_rate=self._lstm_rate,
             **self.pl_module_params,
         )
 
@@ -450,9 +457,12 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         is_automatic = not kwargs.get("epochs") and self.n_epochs is None
         if is_automatic:
             kwargs["epochs"] = self._suited_epochs(len(train_dataset))
-        if is_new and self.dropout is None:
-            few = _FEW_HORIZONS * self.output_chunk_length
-            self.dropout = _DROPOUTS[len(train_dataset) > few]
+        if is_new:
+            is_held_back = not self._is_tutorial and self._learns_by_heart(train_dataset)
+            if is_held_back:
+                self._lstm_rate = min(_SHORT_WINDOW / self.input_chunk_length, 1.0)
+            if self.dropout is None:
+                self.dropout = _DROPOUTS[not is_held_back]
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
         world_size = getattr(setup["trainer"], "world_size", 1)
         if is_automatic and kwargs.get("trainer") is None and world_size > 1:
@@ -465,6 +475,16 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             setup["model"].prepare(draw(train_dataset, indices.tolist()), count)
         setup["model"].draw_masks(min(self.batch_size, len(train_dataset)))
         return setup
+
+    def _learns_by_heart(self, dataset: TorchTrainingDataset) -> bool:
+        """Whether windows are so few that the LSTM must be held back.
+
+        Not with covariates: nothing but the network brings them to the forecast.
+        """
+        sample = dataset[0]
+        if sample.past_covariates is not None or sample.future_covariates is not None:
+            return False
+        return len(dataset) <= _FEW_HORIZONS * self.output_chunk_length
 
     def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
         """Choose a number of epochs by the number of training windows."""

@@ -33,6 +33,7 @@ from darts_lstm_seq.ensemble import EnsembleNetwork
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
 from darts_lstm_seq.path import SeasonalPath, find_season
+from darts_lstm_seq.stacked import StepShares
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
 # F past features, D future covariates, S static features per window
@@ -55,6 +56,8 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         Whether windows may be measured by the level that the training data kept.
     decay_rate
         Whether the learning rate falls to zero along a cosine, where no scheduler was given.
+    lstm_rate
+        Learning rate of the LSTM's own layers, as a share of the optimiser's.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -74,6 +77,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         mask_inputs: bool,
         find_level: bool,
         decay_rate: bool,
+        lstm_rate: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,6 +85,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         self.shared_weights = shared_weights
         self.find_level = find_level
         self.decay_rate = decay_rate
+        self.lstm_rate = lstm_rate
         self._n_steps: float | None = None  # of the training under way
         norm = self.use_reversible_instance_norm
         if norm:
@@ -328,6 +333,16 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
             return configured
         decay = torch.optim.lr_scheduler.LambdaLR(configured, self._share_of_rate)
         return [configured], [{"scheduler": decay, "interval": "step"}]
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Let the optimiser take its step, of which the LSTM's own layers keep their share."""
+        if self.lstm_rate == 1:
+            super().optimizer_step(*args, **kwargs)
+            return
+        shares = StepShares(self.network.lstm_parameters())
+        shares.remember()
+        super().optimizer_step(*args, **kwargs)
+        shares.apply(torch.tensor([self.lstm_rate]))
 
     def stacked_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the members, `(K, ...)` each; none of a single network."""

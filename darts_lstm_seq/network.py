@@ -126,6 +126,10 @@ class LSTMSeqNetwork(nn.Module):
         if self.path is not None:
             self.path.prepare(season, n_windows)
 
+    def lstm_parameters(self) -> list[nn.Parameter]:
+        """Return the weights of the LSTM's own layers."""
+        return list(self.layers.parameters())
+
     def draw_masks(self, rows: int) -> None:
         """Let a training drop by masks of its own, see `Masks`."""
         self.masks = Masks(rows)

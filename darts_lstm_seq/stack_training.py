@@ -227,6 +227,7 @@ class _StackModule(ClipsEach, pl.LightningModule):
         self._rates = torch.zeros(len(trainings), int(ends.max()), dtype=torch.double)  # (K, steps)
         for row, one in zip(self._rates, trainings, strict=True):
             row[: one.n_steps] = one.rates()
+        self._lstm_rates = torch.tensor([[module.lstm_rate] for module in modules])  # (K, 1)
         self._batch_size = trainings[0].batch_size
 
     def transfer_batch_to_device(self, *args: Any) -> Any:
@@ -262,16 +263,22 @@ class _StackModule(ClipsEach, pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kwargs = self.lead.choose_optimizer_kwargs(self.trainer.precision)
         optimizer = self.lead.optimizer_cls(self.stack.parameters(), **kwargs)
-        self._shares = StepShares(self.stack.parameters())
-        self._rates = self._rates.to(self.device)
+        slow = self.stack.lstm_parameters()
+        known = {id(one) for one in slow}
+        others = [one for one in self.stack.parameters() if id(one) not in known]
+        rates = self._rates.to(self.device)
+        lstm_rates = rates * self._lstm_rates.to(self.device)
+        self._shares = [(StepShares(others), rates), (StepShares(slow), lstm_rates)]
         return optimizer
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None
     ) -> None:
-        self._shares.remember()
+        for shares, _ in self._shares:
+            shares.remember()
         optimizer.step(closure=closure)
-        self._shares.apply(self._rates[:, batch_idx])
+        for shares, rates in self._shares:
+            shares.apply(rates[:, batch_idx])
 
     def stacked_parameters(self) -> Iterable[nn.Parameter]:
         return self.stack.parameters()

@@ -383,6 +383,15 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
     assert counts.stacks == [3, 3]
 
 
+def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
+    quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", 22 / HORIZON)
+    monkeypatch.setattr("darts_lstm_seq.model._SHORT_WINDOW", quick["input_chunk_length"] / 4)
+    hold(quick, counts, series=make(), stride=1)
+    assert counts.stacks == [6]
+
+
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("likelihood", [None, GaussianLikelihood()])
 def test_shared_weights(

@@ -415,16 +415,64 @@ def test_only_the_default_normalisation_learns_a_level(tiny: Tiny) -> None:
     assert reaches[True] == 0
 
 
-@pytest.mark.parametrize(("n_windows", "dropout"), [(1, 0.8), (15 * T, 0.8), (15 * T + 1, 0.5)])
-def test_few_windows_drop_more(n_windows: int, dropout: float, tiny: Tiny) -> None:
-    series = wave(L + T - 1 + n_windows)
-    model = LSTMSeqModel(L, T, **tiny | {"dropout": None, "batch_size": 1024}).fit(series)
-    assert [one.p for one in model.model.network.dropouts] == [dropout]
+def held_back(model: LSTMSeqModel) -> tuple[float, float]:
+    (dropout,) = model.model.network.dropouts
+    return dropout.p, model.model.lstm_rate
+
+
+@pytest.mark.parametrize(("n_windows", "few"), [(1, True), (60 * T, True), (60 * T + 1, False)])
+def test_few_windows_hold_the_lstm_back(n_windows: int, few: bool, tiny: Tiny) -> None:
+    length = 16  # a whole number of sixteenths is exact
+    expected = (0.9, 12 / length) if few else (0.5, 1)
+    series = wave(length + T - 1 + n_windows)
+    model = LSTMSeqModel(length, T, **tiny | {"dropout": None, "batch_size": 1024}).fit(series)
+    assert held_back(model) == expected
     model.fit(wave(), epochs=1)  # goes on with the network that is there
-    assert [one.p for one in model.model.network.dropouts] == [dropout]
+    assert held_back(model) == expected
     model.save("few.pt")
-    loaded = LSTMSeqModel.load("few.pt")
-    assert [one.p for one in loaded.model.network.dropouts] == [dropout]
+    assert held_back(LSTMSeqModel.load("few.pt")) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "expected"),
+    [
+        ({}, {}, (0.9, 0.75)),
+        ({"input_chunk_length": 12}, {}, (0.9, 1)),  # a short window gives little away
+        ({"dropout": 0.3}, {}, (0.3, 0.75)),
+        ({}, {"past_covariates": wave(80)}, (0.5, 1)),
+        ({}, {"future_covariates": wave(80)}, (0.5, 1)),
+        ({"use_reversible_instance_norm": False, "dropout": 0.3}, {}, (0.3, 1)),
+    ],
+)
+def test_what_holds_the_lstm_back(
+    changes: Tiny, arguments: Tiny, expected: tuple[float, float], tiny: Tiny
+) -> None:
+    params = tiny | {"input_chunk_length": 16, "output_chunk_length": T, "dropout": None} | changes
+    assert held_back(LSTMSeqModel(**params).fit(wave(), **arguments)) == expected
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.SGD])
+def test_the_lstms_own_weights_take_a_share_of_each_step(
+    cls: type, n_members: int, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"n_members": n_members, "optimizer_cls": cls, "batch_size": 1024, "n_epochs": 0}
+    weights = {}
+    for rate in (0.0, 0.25, 1.0):
+        monkeypatch.setattr("darts_lstm_seq.model._SHORT_WINDOW", rate * L)
+        model = LSTMSeqModel(L, T, **tiny | params).fit(wave())
+        # the head starts at zero, where the LSTM has no gradient yet
+        head = [x for name, x in model.model.named_parameters() if "head" in name]
+        for one in head:
+            torch.nn.init.constant_(one, 0.1)
+        before = {name: x.detach().clone() for name, x in model.model.named_parameters()}
+        model.fit(wave(), epochs=1)  # a single step
+        weights[rate] = {n: x.detach() - before[n] for n, x in model.model.named_parameters()}
+    for name, whole in weights[1.0].items():
+        share = 0.25 if "layers" in name else 1.0
+        assert whole.any()
+        torch.testing.assert_close(weights[0.25][name], share * whole, atol=1e-7, rtol=1e-3)
+        torch.testing.assert_close(weights[0.0][name], (share == 1.0) * whole, atol=1e-7, rtol=1e-3)
 
 
 # --- a failed fit --------------------------------------------------------------------------------
