@@ -22,7 +22,7 @@ from accuracy_small import load
 from darts import TimeSeries
 from darts.datasets import ETTh1Dataset
 from darts.models import BlockRNNModel, DLinearModel, NLinearModel
-from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.likelihood_models.torch import QuantileRegression
 from harness import QUIET_TRAINER, quiet, write
 from numpy.lib.stride_tricks import sliding_window_view
@@ -35,17 +35,20 @@ INPUT = 336
 QUANTILES = [0.1, 0.5, 0.9]
 
 
-def _network(cls: type, horizon: int, seed: int, **kwargs: Any) -> ForecastingModel:
+def _network(
+    cls: type, horizon: int, seed: int, length: int = INPUT, **kwargs: Any
+) -> TorchForecastingModel:
     trainer = {**QUIET_TRAINER, "accelerator": "auto"}
-    return cls(INPUT, horizon, random_state=seed, pl_trainer_kwargs=trainer, **kwargs)
+    return cls(length, horizon, random_state=seed, pl_trainer_kwargs=trainer, **kwargs)
 
 
-def _linear(cls: type, horizon: int, seed: int) -> ForecastingModel:
+def linear(cls: type, horizon: int, seed: int, length: int = INPUT) -> TorchForecastingModel:
     # as LTSF-Linear's script for ETTh1: ten epochs, a rate of 0.005 that halves with each
     return _network(
         cls,
         horizon,
         seed,
+        length,
         shared_weights=True,
         n_epochs=10,
         optimizer_kwargs={"lr": 5e-3},
@@ -54,23 +57,23 @@ def _linear(cls: type, horizon: int, seed: int) -> ForecastingModel:
     )
 
 
-def _recipe(horizon: int, seed: int, **kwargs: Any) -> ForecastingModel:
+def recipe(horizon: int, seed: int, **kwargs: Any) -> TorchForecastingModel:
     """Return our recipe for all horizons: the defaults, one network for all channels."""
     return _network(LSTMSeqModel, horizon, seed, shared_weights=True, **kwargs)
 
 
 # the LSTMs without patches see as many windows as ours, in a hundred times its seconds
-MODELS: dict[str, Callable[[int, int], ForecastingModel]] = {
-    "LSTMSeqModel": _recipe,
-    "LSTMSeqModel, 5 members": lambda horizon, seed: _recipe(horizon, seed, n_members=5),
-    "LSTMSeqModel, quantiles": lambda horizon, seed: _recipe(
+MODELS: dict[str, Callable[[int, int], TorchForecastingModel]] = {
+    "LSTMSeqModel": recipe,
+    "LSTMSeqModel, 5 members": lambda horizon, seed: recipe(horizon, seed, n_members=5),
+    "LSTMSeqModel, quantiles": lambda horizon, seed: recipe(
         horizon, seed, likelihood=QuantileRegression(QUANTILES)
     ),
-    "LSTMSeqModel, the plain tutorial": lambda horizon, seed: _recipe(
+    "LSTMSeqModel, the plain tutorial": lambda horizon, seed: recipe(
         horizon, seed, use_reversible_instance_norm=False, n_epochs=4
     ),
-    "Darts NLinear": lambda horizon, seed: _linear(NLinearModel, horizon, seed),
-    "Darts DLinear": lambda horizon, seed: _linear(DLinearModel, horizon, seed),
+    "Darts NLinear": lambda horizon, seed: linear(NLinearModel, horizon, seed),
+    "Darts DLinear": lambda horizon, seed: linear(DLinearModel, horizon, seed),
     "Darts BlockRNN, RINorm": lambda horizon, seed: _network(
         BlockRNNModel,
         horizon,
@@ -90,12 +93,15 @@ def truth(values: np.ndarray, start: int, end: int, horizon: int) -> np.ndarray:
     return sliding_window_view(values[start:end], horizon, axis=0).swapaxes(1, 2)
 
 
-def forecast(model: ForecastingModel, series: TimeSeries, start: int, horizon: int) -> np.ndarray:
+def forecast(
+    model: TorchForecastingModel, series: TimeSeries, start: int, horizon: int
+) -> np.ndarray:
     """Return the forecasts of every window, `(windows, horizon, channels, 1 or quantiles)`."""
     quantiles = getattr(model, "likelihood", None) is not None
+    length = model.input_chunk_length
     forecasts = model.historical_forecasts(
-        series[start - INPUT :],
-        start=INPUT,
+        series[start - length :],
+        start=length,
         start_format="position",
         forecast_horizon=horizon,
         retrain=False,
