@@ -60,9 +60,10 @@ _TYPES: dict[str, tuple[type, str]] = {
 _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 # samples from which the scales of the covariates are learnt
 _SCALER_SAMPLES = 512
-# windows overlap: so few horizons are soon learnt by heart; the dropout for them, and for more
-_FEW_HORIZONS, _DROPOUTS = 60, (0.9, 0.5)
-# and the sooner, the more of the past a window tells: from this length on the LSTM learns slower
+# windows overlap: so few horizons are soon learnt by heart, in windows up to this length and in
+# longer ones, which are told apart more easily; the dropout for them, and for more
+_FEW_HORIZONS, _MEDIUM_WINDOW, _DROPOUTS = (15, 60), 48, (0.9, 0.5)
+# where they are few, longer windows slow the LSTM down
 _SHORT_WINDOW = 12
 # of the optimiser, where the number of epochs is left to us
 _FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
@@ -111,7 +112,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
         Automatic (``None``): 0.9 with few training windows and no past or future covariates, 0.5
-        otherwise. Few are up to 60 per forecast step.
+        otherwise. Few are up to 15 per forecast step, up to 60 if windows have more than 48 steps.
     n_members
         Number of networks, trained from different first weights in one go, whose forecasts are
         averaged: never worse than the mean error of the members, and steadier from seed to seed,
@@ -484,7 +485,8 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         sample = dataset[0]
         if sample.past_covariates is not None or sample.future_covariates is not None:
             return False
-        return len(dataset) <= _FEW_HORIZONS * self.output_chunk_length
+        few = _FEW_HORIZONS[self.input_chunk_length > _MEDIUM_WINDOW]
+        return len(dataset) <= few * self.output_chunk_length
 
     def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
         """Choose a number of epochs by the number of training windows."""

@@ -378,7 +378,7 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # folds of 28 to 33 steps have 20 to 25 windows
-    monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", 22 / HORIZON)
+    monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", (22 / HORIZON, 0))
     hold(quick | {"dropout": None}, counts, series=make(), stride=1)
     assert counts.stacks == [3, 3]
 
@@ -386,7 +386,7 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
 def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", 22 / HORIZON)
+    monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", (22 / HORIZON, 0))
     monkeypatch.setattr("darts_lstm_seq.model._SHORT_WINDOW", quick["input_chunk_length"] / 4)
     hold(quick, counts, series=make(), stride=1)
     assert counts.stacks == [6]

@@ -420,14 +420,22 @@ def held_back(model: LSTMSeqModel) -> tuple[float, float]:
     return dropout.p, model.model.lstm_rate
 
 
-@pytest.mark.parametrize(("n_windows", "few"), [(1, True), (60 * T, True), (60 * T + 1, False)])
-def test_few_windows_hold_the_lstm_back(n_windows: int, few: bool, tiny: Tiny) -> None:
-    length = 16  # a whole number of sixteenths is exact
+@pytest.mark.parametrize(
+    ("length", "n_windows", "few"),
+    [
+        (16, 1, True),
+        (48, 15 * T, True),
+        (48, 15 * T + 1, False),
+        (49, 60 * T, True),
+        (49, 60 * T + 1, False),
+    ],
+)
+def test_few_windows_hold_the_lstm_back(length: int, n_windows: int, few: bool, tiny: Tiny) -> None:
     expected = (0.9, 12 / length) if few else (0.5, 1)
     series = wave(length + T - 1 + n_windows)
     model = LSTMSeqModel(length, T, **tiny | {"dropout": None, "batch_size": 1024}).fit(series)
     assert held_back(model) == expected
-    model.fit(wave(), epochs=1)  # goes on with the network that is there
+    model.fit(wave(100), epochs=1)  # goes on with the network that is there
     assert held_back(model) == expected
     model.save("few.pt")
     assert held_back(LSTMSeqModel.load("few.pt")) == expected
@@ -448,7 +456,7 @@ def test_what_holds_the_lstm_back(
     changes: Tiny, arguments: Tiny, expected: tuple[float, float], tiny: Tiny
 ) -> None:
     params = tiny | {"input_chunk_length": 16, "output_chunk_length": T, "dropout": None} | changes
-    assert held_back(LSTMSeqModel(**params).fit(wave(), **arguments)) == expected
+    assert held_back(LSTMSeqModel(**params).fit(wave(50), **arguments)) == expected
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
