@@ -468,13 +468,13 @@ def test_the_lstms_own_weights_take_a_share_of_each_step(
     weights = {}
     for rate in (0.0, 0.25, 1.0):
         monkeypatch.setattr("darts_lstm_seq.model._SHORT_WINDOW", rate * L)
-        model = LSTMSeqModel(L, T, **tiny | params).fit(wave())
+        model = LSTMSeqModel(L, T, **tiny | params).fit(wave(50))
         # the head starts at zero, where the LSTM has no gradient yet
         head = [x for name, x in model.model.named_parameters() if "head" in name]
         for one in head:
             torch.nn.init.constant_(one, 0.1)
         before = {name: x.detach().clone() for name, x in model.model.named_parameters()}
-        model.fit(wave(), epochs=1)  # a single step
+        model.fit(wave(50), epochs=1)  # a single step
         weights[rate] = {n: x.detach() - before[n] for n, x in model.model.named_parameters()}
     for name, whole in weights[1.0].items():
         share = 0.25 if "layers" in name else 1.0
