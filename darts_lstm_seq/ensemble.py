@@ -65,6 +65,10 @@ class EnsembleNetwork(nn.Module):
             member.prepare(season, n_windows)
         self.stack.load_paths(members)
 
+    def shift_outputs(self, shift: Tensor) -> None:
+        """Add to all forecasts of the members from now on `(T * O,)`."""
+        self.stack.weights["head/bias"].data += shift
+
     def lstm_parameters(self) -> list[nn.Parameter]:
         """Return the stacked weights of the members' LSTM layers."""
         return self.stack.lstm_parameters()

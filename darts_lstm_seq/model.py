@@ -62,7 +62,7 @@ _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 _SCALER_SAMPLES = 512
 # windows overlap: so few horizons are soon learnt by heart, in windows up to this length and in
 # longer ones, which are told apart more easily; the dropout for them, and for more
-_FEW_HORIZONS, _MEDIUM_WINDOW, _DROPOUTS = (15, 60), 48, (0.9, 0.5)
+_FEW_HORIZONS, _MEDIUM_WINDOW, _DROPOUTS = (30, 60), 48, (0.9, 0.5)
 # where they are few, longer windows slow the LSTM down
 _SHORT_WINDOW = 12
 # of the optimiser, where the number of epochs is left to us
@@ -112,7 +112,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
         Automatic (``None``): 0.9 with few training windows and no past or future covariates, 0.5
-        otherwise. Few are up to 15 per forecast step, up to 60 if windows have more than 48 steps.
+        otherwise. Few are up to 30 per forecast step, up to 60 if windows have more than 48 steps.
     n_members
         Number of networks, trained from different first weights in one go, whose forecasts are
         averaged: never worse than the mean error of the members, and steadier from seed to seed,

@@ -256,6 +256,26 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         if self.network.has_path:
             season = find_season(batch.past_target, n_windows)
             self.network.prepare(season, n_windows * self.n_targets)
+            if isinstance(self.likelihood, QuantileRegression):
+                self._spread_quantiles(batch)
+
+    def _spread_quantiles(self, batch: TorchTrainingBatch) -> None:
+        """Let quantiles start as far apart as the errors of the path, which training narrows.
+
+        From nothing they would not get there in the few steps that few windows are worth.
+        """
+        was_training = self.training
+        output, label = self.eval().forecast_and_label(batch, ModuleStage.TRAIN)
+        self.train(was_training)
+        middle = self.likelihood.quantiles.index(0.5)
+        errors = label - output.prediction[..., middle]  # (B, T, C)
+        if self.shared_weights:
+            errors = errors.transpose(1, 2).flatten(0, 1).unsqueeze(-1)  # (BC, T, 1)
+        levels = torch.tensor(self.likelihood.quantiles).to(errors)  # (P,)
+        # step by step, for PyTorch's quantiles are of 16 million values at most
+        found = torch.stack([one.nanquantile(levels, dim=0) for one in errors.unbind(1)])
+        spread = (found - found[:, [middle]]).nan_to_num().transpose(1, 2)  # (T, C, P)
+        self.network.shift_outputs(spread.flatten())
 
     def draw_masks(self, n_windows: int) -> None:
         """Let the next training drop by masks of its own.

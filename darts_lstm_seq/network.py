@@ -126,6 +126,10 @@ class LSTMSeqNetwork(nn.Module):
         if self.path is not None:
             self.path.prepare(season, n_windows)
 
+    def shift_outputs(self, shift: Tensor) -> None:
+        """Add to all forecasts from now on `(T * O,)`."""
+        self.head.bias.data += shift
+
     def lstm_parameters(self) -> list[nn.Parameter]:
         """Return the weights of the LSTM's own layers."""
         return list(self.layers.parameters())

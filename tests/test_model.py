@@ -424,8 +424,8 @@ def held_back(model: LSTMSeqModel) -> tuple[float, float]:
     ("length", "n_windows", "few"),
     [
         (16, 1, True),
-        (48, 15 * T, True),
-        (48, 15 * T + 1, False),
+        (48, 30 * T, True),
+        (48, 30 * T + 1, False),
         (49, 60 * T, True),
         (49, 60 * T + 1, False),
     ],
@@ -481,6 +481,29 @@ def test_the_lstms_own_weights_take_a_share_of_each_step(
         assert whole.any()
         torch.testing.assert_close(weights[0.25][name], share * whole, atol=1e-7, rtol=1e-3)
         torch.testing.assert_close(weights[0.0][name], (share == 1.0) * whole, atol=1e-7, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("shared_weights", [False, True])
+def test_quantiles_start_as_far_apart_as_the_errors_of_the_path(
+    shared_weights: bool, n_members: int, tiny: Tiny
+) -> None:
+    noise = np.random.default_rng(0).normal(size=(400, 2)) * [1, 1000]
+    noise[50:53] = np.nan
+    series = TimeSeries.from_values(noise)
+    params = {"shared_weights": shared_weights, "n_members": n_members, "n_epochs": 0}
+    model = LSTMSeqModel(L, T, likelihood=QuantileRegression([0.1, 0.5, 0.9]), **tiny | params)
+    forecasts = model.fit(series).historical_forecasts(
+        series[60:],
+        retrain=False,
+        forecast_horizon=T,
+        last_points_only=False,
+        predict_likelihood_parameters=True,
+    )
+    told = np.stack([one.values() for one in forecasts])  # (windows, T, 6)
+    truth = np.stack([series.slice_intersect(one).values() for one in forecasts])
+    inside = (told[..., [0, 3]] <= truth) & (truth <= told[..., [2, 5]])
+    np.testing.assert_allclose(inside.mean(axis=(0, 1)), 0.8, atol=0.05)
 
 
 # --- a failed fit --------------------------------------------------------------------------------
