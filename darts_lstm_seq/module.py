@@ -269,6 +269,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         self.train(was_training)
         middle = self.likelihood.quantiles.index(0.5)
         errors = label - output.prediction[..., middle]  # (B, T, C)
+        errors = errors.to(_at_least_single(errors))
         if self.shared_weights:
             errors = errors.transpose(1, 2).flatten(0, 1).unsqueeze(-1)  # (BC, T, 1)
         levels = torch.tensor(self.likelihood.quantiles).to(errors)  # (P,)
