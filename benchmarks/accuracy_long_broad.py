@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from accuracy_long_horizon import forecast, linear, recipe, truth
+from accuracy_long_horizon import forecast, linear, measure, recipe, standardize, truth
 from darts import TimeSeries
 from darts.models import NLinearModel
 from harness import quiet, write
@@ -40,9 +40,8 @@ def load() -> Iterator[tuple[str, np.ndarray, tuple[int, list[int]]]]:
 
 def score(values: np.ndarray, length: int, horizon: int, seed: int) -> dict[str, dict[str, float]]:
     start = 2 * len(values) // 3
-    seen = values[:start]
-    index = pd.date_range("2000-01-01", periods=len(values), freq="h")
-    series = TimeSeries(times=index, values=(values - seen.mean(axis=0)) / seen.std(axis=0))
+    series = TimeSeries.from_values(values)
+    series = standardize(series, series[:start])
     expected = truth(series.values(), start, len(values), horizon)
     errors = {}
     for name, model in (
@@ -50,11 +49,7 @@ def score(values: np.ndarray, length: int, horizon: int, seed: int) -> dict[str,
         ("Darts NLinear", linear(NLinearModel, horizon, seed, length)),
     ):
         model.fit(series[:start])
-        error = forecast(model, series, start, horizon)[..., 0] - expected
-        errors[name] = {
-            "MSE": round(float(np.square(error).mean()), 4),
-            "MAE": round(float(np.abs(error).mean()), 4),
-        }
+        errors[name] = measure(forecast(model, series, start, horizon)[..., 0] - expected)
     return errors
 
 
@@ -73,9 +68,9 @@ def main() -> None:
                     print(rows[-1], flush=True)
     table = pd.DataFrame(rows).pivot_table(["MSE", "MAE"], ["data", "horizon"], "model")
     print(table.round(4))
-    for measure in ("MSE", "MAE"):
-        ratio = table[measure]["LSTMSeqModel"] / table[measure]["Darts NLinear"]
-        print(f"{measure} relative to NLinear's: {np.exp(np.log(ratio).mean()):.3f}")
+    for name in ("MSE", "MAE"):
+        ratio = table[name]["LSTMSeqModel"] / table[name]["Darts NLinear"]
+        print(f"{name} relative to NLinear's: {np.exp(np.log(ratio).mean()):.3f}")
     write("accuracy_long_broad", rows)
 
 

@@ -112,6 +112,19 @@ def forecast(
     return values.reshape(*values.shape[:2], series.n_components, -1)
 
 
+def standardize(series: TimeSeries, seen: TimeSeries) -> TimeSeries:
+    """Return z-scores, by the part of the series that was seen."""
+    known = seen.values()
+    return series.with_values((series.values() - known.mean(axis=0)) / known.std(axis=0))
+
+
+def measure(errors: np.ndarray) -> dict[str, float]:
+    return {
+        "MSE": round(float(np.square(errors).mean()), 4),
+        "MAE": round(float(np.abs(errors).mean()), 4),
+    }
+
+
 def score(series: TimeSeries, end: int, horizon: int, name: str, seed: int) -> dict[str, Any]:
     start = end - 4 * MONTH
     model = MODELS[name](horizon, seed)
@@ -125,8 +138,7 @@ def score(series: TimeSeries, end: int, horizon: int, name: str, seed: int) -> d
         "horizon": horizon,
         "model": name,
         "seed": seed,
-        "MSE": round(float(np.square(middle - expected).mean()), 4),
-        "MAE": round(float(np.abs(middle - expected).mean()), 4),
+        **measure(middle - expected),
         "fit_s": round(seconds, 1),
     }
     if found.shape[-1] > 1:
@@ -140,13 +152,7 @@ def score_naive(series: TimeSeries, end: int, horizon: int) -> dict[str, Any]:
     expected = truth(values, start, end, horizon)
     days = truth(values, start - 24, end - horizon, 24)
     repeated = np.tile(days, (1, -(-horizon // 24), 1))[:, :horizon]
-    errors = repeated - expected
-    return {
-        "horizon": horizon,
-        "model": "seasonal naive",
-        "MSE": round(float(np.square(errors).mean()), 4),
-        "MAE": round(float(np.abs(errors).mean()), 4),
-    }
+    return {"horizon": horizon, "model": "seasonal naive", **measure(repeated - expected)}
 
 
 def main() -> None:
@@ -160,9 +166,7 @@ def main() -> None:
     quiet()
     pd.set_option("display.width", 200, "display.max_columns", 20)
     series = load(ETTh1Dataset, args.folder)[:TEST]
-    values = series.values()
-    seen = values[:TRAIN]
-    series = series.with_values((values - seen.mean(axis=0)) / seen.std(axis=0))
+    series = standardize(series, series[:TRAIN])
     end = VALIDATE if args.validate else TEST
     rows = []
     for horizon in args.horizons:
