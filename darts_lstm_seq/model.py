@@ -222,7 +222,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         self.n_rnn_layers = int(n_rnn_layers)
         self.patch_length = int(params["patch_length"])
         self.dropout = None if params["dropout"] is None else float(params["dropout"])
-        self._lstm_rate = 1.0
+        self._n_windows: int | None = None  # of the first training; weights may be loaded without
         self.n_members = int(params["n_members"])
         self.shared_weights = shared_weights
         if self.n_epochs is None:
@@ -378,18 +378,20 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
+        is_held_back = self._learns_by_heart(train_sample)
+        if self.dropout is None:
+            self.dropout = _DROPOUTS[not is_held_back]
         return LSTMSeqModule(
             hidden_dim=self.hidden_dim,
             n_rnn_layers=self.n_rnn_layers,
             patch_length=self.patch_length,
-            # without training windows when weights are only loaded
-            dropout=_DROPOUTS[-1] if self.dropout is None else self.dropout,
+            dropout=self.dropout,
             n_members=self.n_members,
             shared_weights=self.shared_weights,
             mask_inputs=self._mask_inputs,
             find_level=self._find_level,
             decay_rate=not self._is_tutorial,
-            lstm_rate=self._lstm_rate,
+            lstm_rate=min(_SHORT_WINDOW / self.input_chunk_length, 1.0) if is_held_back else 1.0,
             **self.pl_module_params,
         )
 
@@ -459,11 +461,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         if is_automatic:
             kwargs["epochs"] = self._suited_epochs(len(train_dataset))
         if is_new:
-            is_held_back = not self._is_tutorial and self._learns_by_heart(train_dataset)
-            if is_held_back:
-                self._lstm_rate = min(_SHORT_WINDOW / self.input_chunk_length, 1.0)
-            if self.dropout is None:
-                self.dropout = _DROPOUTS[not is_held_back]
+            self._n_windows = len(train_dataset)
         setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
         world_size = getattr(setup["trainer"], "world_size", 1)
         if is_automatic and kwargs.get("trainer") is None and world_size > 1:
@@ -477,16 +475,17 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         setup["model"].draw_masks(min(self.batch_size, len(train_dataset)))
         return setup
 
-    def _learns_by_heart(self, dataset: TorchTrainingDataset) -> bool:
-        """Whether windows are so few that the LSTM must be held back.
+    def _learns_by_heart(self, sample: TorchTrainingSample) -> bool:
+        """Whether training windows are so few that the LSTM must be held back.
 
         Not with covariates: nothing but the network brings them to the forecast.
         """
-        sample = dataset[0]
+        if self._is_tutorial or self._n_windows is None:
+            return False
         if sample.past_covariates is not None or sample.future_covariates is not None:
             return False
         few = _FEW_HORIZONS[self.input_chunk_length > _MEDIUM_WINDOW]
-        return len(dataset) <= few * self.output_chunk_length
+        return self._n_windows <= few * self.output_chunk_length
 
     def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
         """Choose a number of epochs by the number of training windows."""

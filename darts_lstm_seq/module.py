@@ -213,7 +213,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         static = self._standardize(x_in.static_covariates, self.static_scaler)
         if self.shared_weights:
             n = self.n_targets
-            target = target.transpose(1, 2).flatten(0, 1).unsqueeze(-1)  # (BC, L, 1)
+            target = _rows_of_components(target)  # (BC, L, 1)
             covariates = [None if c is None else c.repeat_interleave(n, 0) for c in covariates]
             future = None if future is None else future.repeat_interleave(n, 0)
             if static is not None:  # (B, C or 1, _) -> (BC, S)
@@ -271,7 +271,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         errors = label - output.prediction[..., middle]  # (B, T, C)
         errors = errors.to(_at_least_single(errors))
         if self.shared_weights:
-            errors = errors.transpose(1, 2).flatten(0, 1).unsqueeze(-1)  # (BC, T, 1)
+            errors = _rows_of_components(errors)  # (BC, T, 1)
         levels = torch.tensor(self.likelihood.quantiles).to(errors)  # (P,)
         # step by step, for PyTorch's quantiles are of 16 million values at most
         found = torch.stack([one.nanquantile(levels, dim=0) for one in errors.unbind(1)])
@@ -363,7 +363,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         shares = StepShares(self.network.lstm_parameters())
         shares.remember()
         super().optimizer_step(*args, **kwargs)
-        shares.apply(torch.tensor([self.lstm_rate]))
+        shares.apply(torch.tensor([self.lstm_rate], device=self.device))
 
     def stacked_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the members, `(K, ...)` each; none of a single network."""
@@ -527,6 +527,11 @@ def check_vital(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
 def _map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to each tensor of one of Darts' named batches."""
     return batch.replace(**{name: function(x) for name, x in tensors_of(batch).items()})
+
+
+def _rows_of_components(x: Tensor) -> Tensor:
+    """Make each component of `x (B, _, C)` a row of its own, `(BC, _, 1)`."""
+    return x.transpose(1, 2).flatten(0, 1).unsqueeze(-1)
 
 
 def _at_least_single(x: Tensor) -> torch.dtype:

@@ -227,7 +227,6 @@ class _StackModule(ClipsEach, pl.LightningModule):
         self._rates = torch.zeros(len(trainings), int(ends.max()), dtype=torch.double)  # (K, steps)
         for row, one in zip(self._rates, trainings, strict=True):
             row[: one.n_steps] = one.rates()
-        self._lstm_rates = torch.tensor([[module.lstm_rate] for module in modules])  # (K, 1)
         self._batch_size = trainings[0].batch_size
 
     def transfer_batch_to_device(self, *args: Any) -> Any:
@@ -267,7 +266,8 @@ class _StackModule(ClipsEach, pl.LightningModule):
         known = {id(one) for one in slow}
         others = [one for one in self.stack.parameters() if id(one) not in known]
         rates = self._rates.to(self.device)
-        lstm_rates = rates * self._lstm_rates.to(self.device)
+        shares = [[one.module.lstm_rate] for one in self._trainings]  # (K, 1)
+        lstm_rates = rates * torch.tensor(shares, device=self.device)
         self._shares = [(StepShares(others), rates), (StepShares(slow), lstm_rates)]
         return optimizer
 

@@ -557,3 +557,12 @@ def test_a_fit_is_the_same_through_either_dataset(tiny: dict[str, Any]) -> None:
     weights = theirs.model.state_dict()
     for name, weight in ours.model.state_dict().items():
         torch.testing.assert_close(weight, weights[name], rtol=0, atol=0)
+
+
+def test_a_dataset_of_other_samples_meets_darts_error(tiny: dict[str, Any]) -> None:
+    class Tuples(SequentialTorchTrainingDataset):
+        def __getitem__(self, index: int) -> Any:
+            return (super().__getitem__(index),)
+
+    with pytest.raises(ValueError, match="must return a `TorchTrainingSample`"):
+        LSTMSeqModel(4, 3, **tiny).fit_from_dataset(Tuples(**Case((20,)).training()))
