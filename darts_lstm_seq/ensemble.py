@@ -58,20 +58,20 @@ class EnsembleNetwork(nn.Module):
         """Whether a linear path leads beside the LSTM."""
         return self.stack.has_path
 
-    def prepare(self, season: int, n_windows: int) -> None:
+    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
         """Set what the paths know before training, see `SeasonalPath`."""
         members = self.members()
         for member in members:
-            member.prepare(season, n_windows)
+            member.prepare(season, n_windows, fitted)
         self.stack.load_paths(members)
 
     def shift_outputs(self, shift: Tensor) -> None:
         """Add to all forecasts of the members from now on `(T * O,)`."""
         self.stack.weights["head/bias"].data += shift
 
-    def lstm_parameters(self) -> list[nn.Parameter]:
-        """Return the stacked weights of the members' LSTM layers."""
-        return self.stack.lstm_parameters()
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Return the stacked weights that learn more slowly, see `LSTMSeqNetwork`."""
+        return self.stack.slow_parameters()
 
     def draw_masks(self, rows: int) -> None:
         """Let each member drop by masks of its own, see `Masks`."""

@@ -63,8 +63,6 @@ _SCALER_SAMPLES = 512
 # windows overlap: so few horizons are soon learnt by heart, in windows up to this length and in
 # longer ones, which are told apart more easily; the dropout for them, and for more
 _FEW_HORIZONS, _MEDIUM_WINDOW, _DROPOUTS = (30, 60), 48, (0.9, 0.5)
-# where they are few, longer windows slow the LSTM down
-_SHORT_WINDOW = 12
 # of the optimiser, where the number of epochs is left to us
 _FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
 
@@ -391,7 +389,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             mask_inputs=self._mask_inputs,
             find_level=self._find_level,
             decay_rate=not self._is_tutorial,
-            lstm_rate=min(_SHORT_WINDOW / self.input_chunk_length, 1.0) if is_held_back else 1.0,
+            held_back=is_held_back,
             **self.pl_module_params,
         )
 

@@ -30,9 +30,11 @@ from torch import Tensor, nn
 from darts_lstm_seq.clipping import ClipsEach
 from darts_lstm_seq.datasets import tensors_of
 from darts_lstm_seq.ensemble import EnsembleNetwork
+from darts_lstm_seq.missing import fill_gaps
 from darts_lstm_seq.network import LSTMSeqNetwork
 from darts_lstm_seq.normalization import InstanceNorm, Standardizer
 from darts_lstm_seq.path import SeasonalPath, find_season
+from darts_lstm_seq.regression import regress
 from darts_lstm_seq.stacked import StepShares
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
@@ -40,6 +42,8 @@ from darts_lstm_seq.stacked import StepShares
 
 # a label further than this many spreads from its past counts as this far: squares stay finite
 _FURTHEST_LABEL = 1e3
+# where training windows are few, longer ones than this slow the LSTM down
+_SHORT_WINDOW = 12
 _FUSABLE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -56,8 +60,9 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         Whether windows may be measured by the level that the training data kept.
     decay_rate
         Whether the learning rate falls to zero along a cosine, where no scheduler was given.
-    lstm_rate
-        Learning rate of the LSTM's own layers, as a share of the optimiser's.
+    held_back
+        Whether training windows are so few that the LSTM would know them by heart: it learns more
+        slowly, and where there is a season the path comes from a regression.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -77,7 +82,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         mask_inputs: bool,
         find_level: bool,
         decay_rate: bool,
-        lstm_rate: float,
+        held_back: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,7 +90,9 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         self.shared_weights = shared_weights
         self.find_level = find_level
         self.decay_rate = decay_rate
-        self.lstm_rate = lstm_rate
+        self.held_back = held_back
+        # of what `slow_parameters` says, as a share of the optimiser's rate
+        self.slow_rate = min(_SHORT_WINDOW / self.input_chunk_length, 1.0) if held_back else 1.0
         self._n_steps: float | None = None  # of the training under way
         norm = self.use_reversible_instance_norm
         if norm:
@@ -255,9 +262,19 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
             self.rin.fit(batch.past_target, batch.future_target, find_level=self.find_level)
         if self.network.has_path:
             season = find_season(batch.past_target, n_windows)
-            self.network.prepare(season, n_windows * self.n_targets)
+            count = n_windows * self.n_targets
+            is_regressed = self.held_back and season > 1
+            fitted = self._regress(batch, season, count) if is_regressed else None
+            self.network.prepare(season, count, fitted)
             if isinstance(self.likelihood, QuantileRegression):
                 self._spread_quantiles(batch)
+
+    def _regress(self, batch: TorchTrainingBatch, season: int, n_windows: int) -> Tensor:
+        """Return the weights `(T, L)` of a path that few windows suffice for."""
+        assert self.rin is not None
+        past = fill_gaps(self.rin(batch.past_target))[0]
+        past, future = (_rows_of_components(x).squeeze(-1) for x in (past, self._label(batch)))
+        return regress(past, future, season, n_windows, self.output_chunk_shift)
 
     def _spread_quantiles(self, batch: TorchTrainingBatch) -> None:
         """Let quantiles start as far apart as the errors of the path, which training narrows.
@@ -314,10 +331,15 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
             return self(x_in), batch.future_target
         x_in = x_in.replace(past_target=norm(x_in.past_target))
         prediction = self._predict_normalized(x_in)
-        label = norm.transform(batch.future_target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
-        # a constant past has no scale to measure labels by
-        label = torch.where(norm.constant, torch.nan, label).to(prediction.dtype)
+        label = self._label(batch).to(prediction.dtype)
         return PLModuleOutput(prediction=prediction), label
+
+    def _label(self, batch: TorchTrainingBatch) -> Tensor:
+        """Return what came `(B, T, C)`, in spreads of the past that was normalised last."""
+        assert self.rin is not None
+        label = self.rin.transform(batch.future_target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
+        # a constant past has no scale to measure labels by
+        return torch.where(self.rin.constant, torch.nan, label)
 
     def _train_val_step(
         self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
@@ -356,14 +378,14 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         return [configured], [{"scheduler": decay, "interval": "step"}]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Let the optimiser take its step, of which the LSTM's own layers keep their share."""
-        if self.lstm_rate == 1:
+        """Let the optimiser take its step, of which what is to learn slowly keeps its share."""
+        if self.slow_rate == 1:
             super().optimizer_step(*args, **kwargs)
             return
-        shares = StepShares(self.network.lstm_parameters())
+        shares = StepShares(self.network.slow_parameters())
         shares.remember()
         super().optimizer_step(*args, **kwargs)
-        shares.apply(torch.tensor([self.lstm_rate], device=self.device))
+        shares.apply(torch.tensor([self.slow_rate], device=self.device))
 
     def stacked_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the members, `(K, ...)` each; none of a single network."""

@@ -121,18 +121,18 @@ class LSTMSeqNetwork(nn.Module):
         """Whether a linear path leads beside the LSTM."""
         return self.path is not None
 
-    def prepare(self, season: int, n_windows: int) -> None:
+    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
         """Set what the path knows before training, see `SeasonalPath`."""
         if self.path is not None:
-            self.path.prepare(season, n_windows)
+            self.path.prepare(season, n_windows, fitted)
 
     def shift_outputs(self, shift: Tensor) -> None:
         """Add to all forecasts from now on `(T * O,)`."""
         self.head.bias.data += shift
 
-    def lstm_parameters(self) -> list[nn.Parameter]:
-        """Return the weights of the LSTM's own layers."""
-        return list(self.layers.parameters())
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Return what is to learn slowly where windows are few, or it knows them by heart."""
+        return [*self.layers.parameters(), self.head.bias]
 
     def draw_masks(self, rows: int) -> None:
         """Let a training drop by masks of its own, see `Masks`."""

@@ -1,9 +1,9 @@
 """The straight way from the window to the forecast, beside the LSTM: linear, and aware of a season.
 
 What repeats every season and what merely goes on needs no hidden state; the LSTM is left with the
-rest. With few training windows the path leans on six learnt numbers and on the last season, with
-many on a matrix of its own from each input step to each output step. When and on what the path is
-prepared is decided in `module.py`.
+rest. With few training windows the path leans on six learnt numbers, and on the last season or
+what `regression.py` found; with many on a matrix of its own from each input step to each output
+step. When and on what the path is prepared is decided in `module.py`.
 
 Source: the linear models of Zeng et al., "Are Transformers Effective for Time Series Forecasting?",
 https://arxiv.org/abs/2205.13504, for the matrix; the components of exponential smoothing (level,
@@ -21,8 +21,11 @@ from torch.nn.functional import linear
 _GAINS_PACE, _MATRIX_PACE = 6.0, 3.0
 # windows per weight from which on the matrix leads, not the season
 _ENOUGH = 10
-# an autocorrelation below this is no season; of several peaks the first within reach of the best
-_WEAKEST, _NEARLY_BEST = 0.3, 0.85
+# from which autocorrelation on there is a season: of so many standard errors, but never below the
+# first of these two, and always above the second
+_SURE, _WEAKEST, _STRONG = 4.0, 0.1, 0.4
+# of several peaks the first within reach of the best, if after two seasons there is as much
+_NEARLY_BEST = 0.8
 
 
 class SeasonalPath(nn.Module):
@@ -72,7 +75,7 @@ class SeasonalPath(nn.Module):
         self.prepare(season=1, n_windows=0)
 
     @torch.no_grad()
-    def prepare(self, season: int, n_windows: int) -> None:
+    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
         """Set what is known before training.
 
         Parameters
@@ -81,6 +84,8 @@ class SeasonalPath(nn.Module):
             Number of steps after which the series repeats itself, at most L; `1` for none.
         n_windows
             Number of training windows, over all components.
+        fitted
+            Weights `(T, L)` to start from, `regress`; there is then no matrix left to learn.
         """
         steps, length = self.matrix.shape
         ahead = self.shift + torch.arange(steps)
@@ -107,10 +112,14 @@ class SeasonalPath(nn.Module):
             level - profile,
         )
         scarcity = _ENOUGH * length / (_ENOUGH * length + n_windows)
-        self.known.copy_(last + scarcity * (profile - last))
         for gained, part in zip(self.gained, parts, strict=True):
             gained.copy_(_GAINS_PACE * scarcity * part)
-        self.pace.fill_(_MATRIX_PACE * (1 - scarcity))
+        if fitted is None:
+            self.known.copy_(last + scarcity * (profile - last))
+            self.pace.fill_(_MATRIX_PACE * (1 - scarcity))
+        else:
+            self.known.copy_(fitted)
+            self.pace.zero_()
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""
@@ -150,15 +159,16 @@ def find_season(windows: Tensor, n_windows: int) -> int:
     power = changes.square().mean()
     if longest < 2 or power == 0:
         return 1
-    lags = range(min(longest + 1, count - 1) + 1)
+    lags = range(min(2 * longest, count - 1) + 1)
     found = [((changes[:, lag:] * changes[:, : count - lag]).mean() / power).item() for lag in lags]
-    weakest = max(_WEAKEST, 2 / (n_windows + windows.shape[1]) ** 0.5)
+    weakest = max(_WEAKEST, min(_STRONG, _SURE / (n_windows + windows.shape[1]) ** 0.5))
     peaks = {
         lag: found[lag]
         for lag in range(2, longest + 1)
         if found[lag] > weakest
         and found[lag] > found[lag - 1]
         and (lag + 1 >= len(found) or found[lag] >= found[lag + 1])
+        and (3 * lag > count or found[2 * lag] >= _NEARLY_BEST * found[lag])
     }
     best = max(peaks.values(), default=0.0)
     return next((lag for lag, value in peaks.items() if value >= _NEARLY_BEST * best), 1)

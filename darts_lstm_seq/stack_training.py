@@ -262,13 +262,13 @@ class _StackModule(ClipsEach, pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kwargs = self.lead.choose_optimizer_kwargs(self.trainer.precision)
         optimizer = self.lead.optimizer_cls(self.stack.parameters(), **kwargs)
-        slow = self.stack.lstm_parameters()
+        slow = self.stack.slow_parameters()
         known = {id(one) for one in slow}
         others = [one for one in self.stack.parameters() if id(one) not in known]
         rates = self._rates.to(self.device)
-        shares = [[one.module.lstm_rate] for one in self._trainings]  # (K, 1)
-        lstm_rates = rates * torch.tensor(shares, device=self.device)
-        self._shares = [(StepShares(others), rates), (StepShares(slow), lstm_rates)]
+        shares = [[one.module.slow_rate] for one in self._trainings]  # (K, 1)
+        slow_rates = rates * torch.tensor(shares, device=self.device)
+        self._shares = [(StepShares(others), rates), (StepShares(slow), slow_rates)]
         return optimizer
 
     def optimizer_step(

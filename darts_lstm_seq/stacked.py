@@ -144,9 +144,10 @@ class StackedNetwork(nn.Module):
             forecast = forecast + ahead.view_as(forecast)
         return forecast
 
-    def lstm_parameters(self) -> list[nn.Parameter]:
-        """Return the stacked weights `(K, ...)` of the LSTMs' own layers."""
-        return [one for name, one in self.weights.items() if name.startswith("layers/")]
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Return the stacked weights `(K, ...)` that learn more slowly, see `LSTMSeqNetwork`."""
+        slow = ("layers/", "head/bias")
+        return [one for name, one in self.weights.items() if name.startswith(slow)]
 
     def run_rows(
         self, count: int, past: Tensor, future: Tensor | None, static: Tensor | None

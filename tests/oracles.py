@@ -138,6 +138,50 @@ def seasonal_forecast(
     return forecast
 
 
+def seasonal_regression(
+    past: np.ndarray, future: np.ndarray, season: int, n_windows: int, shift: int = 0
+) -> np.ndarray:
+    """Return the weights `(T, L)` that `regress` finds: one forecast step, one row at a time."""
+    length, steps = past.shape[1], future.shape[1]
+    seasons = length // season
+
+    def told(window: np.ndarray, phase: int) -> list[float]:
+        ends = [length - number * season for number in range(seasons)]  # newest first
+        levels = [window[end - season : end].mean() for end in ends]
+        same = [window[end - season + phase] for end in ends]
+        newest = range(length - max(round(season / 4), 1), length)
+        return [
+            *(value - level for value, level in zip(same, levels, strict=True)),
+            *levels,
+            window[-1] - window[-1 - season],
+            np.mean([window[step] - window[step - season] for step in newest]),
+            window[-1],
+        ]
+
+    importance = [5 / max(np.sqrt(np.mean(row**2)), 5) for row in future]
+    count = 2 * seasons + 3
+    share = 30 * count / (30 * count + n_windows)
+    weights = np.zeros((steps, length))
+    for step in range(steps):
+        ahead = shift + step
+        rows, labels = [], []
+        for other in range(steps):  # whose weights are the same
+            if (shift + other) // season == ahead // season:
+                for window, label, weight in zip(past, future, importance, strict=True):
+                    rows.append(weight * np.array(told(window, (shift + other) % season)))
+                    labels.append(weight * label[other])
+        # a penalty is as good as one more row for each weight
+        rows += list(np.sqrt(1e-3 * count * len(rows)) * np.eye(count))
+        labels += [0.0] * count
+        found = np.linalg.lstsq(np.array(rows), np.array(labels), rcond=None)[0]
+        for at in range(length):
+            unit = np.eye(length)[at]
+            last_season = unit[length - season + ahead % season]
+            weights[step, at] = (1 - share) * (found @ told(unit, ahead % season))
+            weights[step, at] += share * last_season
+    return weights
+
+
 def train_one_by_one(
     networks: list[LSTMSeqNetwork],
     make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],

@@ -387,7 +387,7 @@ def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("darts_lstm_seq.model._FEW_HORIZONS", (22 / HORIZON, 0))
-    monkeypatch.setattr("darts_lstm_seq.model._SHORT_WINDOW", quick["input_chunk_length"] / 4)
+    monkeypatch.setattr("darts_lstm_seq.module._SHORT_WINDOW", quick["input_chunk_length"] / 4)
     hold(quick, counts, series=make(), stride=1)
     assert counts.stacks == [6]
 

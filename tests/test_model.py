@@ -10,7 +10,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from darts import TimeSeries, concatenate
-from darts.models import BlockRNNModel
+from darts.metrics import mae
+from darts.models import BlockRNNModel, NaiveSeasonal
 from darts.utils.data import SequentialTorchTrainingDataset
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 from oracles import Tutorial
@@ -417,7 +418,7 @@ def test_only_the_default_normalisation_learns_a_level(tiny: Tiny) -> None:
 
 def held_back(model: LSTMSeqModel) -> tuple[float, float]:
     (dropout,) = model.model.network.dropouts
-    return dropout.p, model.model.lstm_rate
+    return dropout.p, model.model.slow_rate
 
 
 @pytest.mark.parametrize(
@@ -461,13 +462,13 @@ def test_what_holds_the_lstm_back(
 
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.SGD])
-def test_the_lstms_own_weights_take_a_share_of_each_step(
+def test_what_knows_windows_by_heart_takes_a_share_of_each_step(
     cls: type, n_members: int, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = {"n_members": n_members, "optimizer_cls": cls, "batch_size": 1024, "n_epochs": 0}
     weights = {}
     for rate in (0.0, 0.25, 1.0):
-        monkeypatch.setattr("darts_lstm_seq.model._SHORT_WINDOW", rate * L)
+        monkeypatch.setattr("darts_lstm_seq.module._SHORT_WINDOW", rate * L)
         model = LSTMSeqModel(L, T, **tiny | params).fit(wave(50))
         # the head starts at zero, where the LSTM has no gradient yet
         head = [x for name, x in model.model.named_parameters() if "head" in name]
@@ -477,10 +478,33 @@ def test_the_lstms_own_weights_take_a_share_of_each_step(
         model.fit(wave(50), epochs=1)  # a single step
         weights[rate] = {n: x.detach() - before[n] for n, x in model.model.named_parameters()}
     for name, whole in weights[1.0].items():
-        share = 0.25 if "layers" in name else 1.0
+        share = 0.25 if "layers" in name or name.endswith("bias") else 1.0
         assert whole.any()
         torch.testing.assert_close(weights[0.25][name], share * whole, atol=1e-7, rtol=1e-3)
         torch.testing.assert_close(weights[0.0][name], (share == 1.0) * whole, atol=1e-7, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("shared_weights", [False, True])
+def test_few_windows_with_a_season_are_regressed_before_training(
+    shared_weights: bool, n_members: int, tiny: Tiny
+) -> None:
+    profile, noise = 5 * np.random.default_rng(1).normal(size=(12, 2)), np.random.default_rng(0)
+    values = np.tile(profile, (60, 1)) + noise.normal(size=(720, 2))
+    values[50:53] = np.nan
+    series = TimeSeries.from_values(values * [1, 1e6] + [0, 1e9])
+
+    def error(model: Any, retrain: bool) -> np.ndarray:  # of each component
+        kwargs = {"forecast_horizon": 12, "stride": 12, "last_points_only": False}
+        forecasts = model.historical_forecasts(series, start=600, retrain=retrain, **kwargs)
+        errors = mae([series] * len(forecasts), forecasts, component_reduction=None)
+        return np.mean(errors, axis=0)
+
+    naive = error(NaiveSeasonal(12), retrain=True)
+    params = tiny | {"shared_weights": shared_weights, "n_members": n_members, "n_epochs": 0}
+    for horizon, few in ((24, True), (1, False)):
+        model = LSTMSeqModel(96, horizon, **params).fit(series[:600])
+        assert (error(model, retrain=False) < 0.85 * naive).all() == few
 
 
 @pytest.mark.parametrize("n_members", [1, 2])

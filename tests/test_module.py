@@ -58,7 +58,7 @@ def make(
         "mask_inputs": False,
         "find_level": False,
         "decay_rate": False,
-        "lstm_rate": 1.0,
+        "held_back": False,
         "n_members": 1,
         "input_chunk_length": L,
         "output_chunk_length": T,

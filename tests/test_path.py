@@ -84,6 +84,22 @@ def test_with_many_windows_only_the_matrix_learns() -> None:
         assert size[leader] > 1e3 * size[other]
 
 
+def test_what_was_fitted_takes_the_place_of_season_and_matrix() -> None:
+    path, windows, fitted = _path(8, 3, 4), _random(2, 8, 3), _random(3, 8, seed=4)
+    with torch.no_grad():
+        gained = path(windows) - path(torch.zeros(1, 8, 1).double())
+        path.matrix.zero_()
+        path.gains.zero_()
+        gained = gained - path(windows)  # and by the matrix
+    path.prepare(4, 50, fitted)
+    expected = torch.einsum("tl,blc->btc", fitted, windows)
+    torch.testing.assert_close(path(windows), expected, rtol=0, atol=1e-6)
+    with torch.no_grad():
+        path.matrix.normal_()
+    torch.testing.assert_close(path(windows), expected, rtol=0, atol=1e-6)
+    assert gained.any()
+
+
 def test_all_components_are_treated_alike_and_apart() -> None:
     path, windows = _path(8, 3, 4), _random(2, 8, 3)
     whole = path(windows)
@@ -118,6 +134,19 @@ def test_the_season_is_found_over_gaps_scales_and_components() -> None:
     holes[5] = NAN
     both = torch.cat([1e9 * holes, 1e-6 * windows, torch.ones_like(windows)], dim=-1)
     assert find_season(both, len(both)) == 6
+
+
+def test_a_weak_season_is_found_in_many_windows() -> None:
+    series = _wave(24, 3000, 1.7)
+    for count, season in ((3000, 24), (160, 1)):
+        windows = _windows(series[:count], 96)
+        assert find_season(windows, len(windows)) == season
+
+
+def test_what_returns_only_once_is_no_season() -> None:
+    noise = _random(3000)
+    windows = _windows(noise[5:] + 0.8 * noise[:-5], 96)  # correlated after five steps, not ten
+    assert find_season(windows, len(windows)) == 1
 
 
 @pytest.mark.parametrize(
