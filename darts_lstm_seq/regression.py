@@ -16,8 +16,9 @@ from torch import Tensor
 
 # squared weights cost, per feature and label, this much of the squared errors
 _RIDGE = 1e-3
-# windows per weight from which on what was found counts more than the last season
-_ENOUGH = 30
+# windows per weight from which on what was found counts more than the last season; where that leaves
+# more than so many times the squared errors beyond those of what was found, fewer will do
+_ENOUGH, _CLEAR = 30, 10
 # labels that lie this far away, on average, count less: their windows know nothing of them
 _FAR = 5.0
 # more adds nothing but seconds
@@ -29,7 +30,8 @@ def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: in
 
     A forecast step sees its own phase in each season of the window, the levels of the seasons, the
     last value, and how far the newest values ran ahead of the season before. Weights differ from
-    one season ahead to the next, not within it. The fewer windows, the nearer to the last season.
+    one season ahead to the next, not within it. The fewer windows, and the less they gain by it, the
+    nearer to the last season.
 
     Parameters
     ----------
@@ -83,7 +85,14 @@ def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: in
     found = torch.einsum("kf,lfs->ksl", weights, of_steps)[ahead_at]  # (T, steps seen)
     found = torch.nn.functional.pad(found, (length - seen, 0))  # (T, L)
     last_season = torch.eye(length, dtype=torch.double)[length - season + ahead % season]  # (T, L)
-    return found.lerp(last_season, _ENOUGH * count / (_ENOUGH * count + n_windows))
+
+    def error(weights: Tensor) -> float:
+        return (past @ weights.T - future).square().mean().item()
+
+    solved, repeated = error(found), error(last_season)
+    tiny = torch.finfo(torch.double).tiny
+    clear = max((repeated - solved) / max(_CLEAR * solved, tiny), 1.0)
+    return found.lerp(last_season, _ENOUGH * count / (_ENOUGH * count + n_windows * clear))
 
 
 def _features(past: Tensor, season: int) -> Tensor:

@@ -160,8 +160,7 @@ def seasonal_regression(
 
     importance = [5 / max(np.sqrt(np.mean(row**2)), 5) for row in future]
     count = 2 * seasons + 3
-    share = 30 * count / (30 * count + n_windows)
-    weights = np.zeros((steps, length))
+    weights, last_season = np.zeros((steps, length)), np.zeros((steps, length))
     for step in range(steps):
         ahead = shift + step
         rows, labels = [], []
@@ -174,12 +173,19 @@ def seasonal_regression(
         rows += list(np.sqrt(1e-3 * count * len(rows)) * np.eye(count))
         labels += [0.0] * count
         found = np.linalg.lstsq(np.array(rows), np.array(labels), rcond=None)[0]
-        for at in range(length):
-            unit = np.eye(length)[at]
-            last_season = unit[length - season + ahead % season]
-            weights[step, at] = (1 - share) * (found @ told(unit, ahead % season))
-            weights[step, at] += share * last_season
-    return weights
+        weights[step] = [found @ told(unit, ahead % season) for unit in np.eye(length)]
+        last_season[step, length - season + ahead % season] = 1
+
+    def error(known: np.ndarray) -> float:
+        missed = [
+            weight * (known @ window - label)
+            for window, label, weight in zip(past, future, importance, strict=True)
+        ]
+        return float(np.mean(np.square(missed)))
+
+    clear = max((error(last_season) / error(weights) - 1) / 10, 1)
+    share = 30 * count / (30 * count + n_windows * clear)
+    return (1 - share) * weights + share * last_season
 
 
 def train_one_by_one(

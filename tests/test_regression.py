@@ -78,6 +78,15 @@ def test_few_windows_repeat_the_last_season() -> None:
     assert torch.equal(weights, torch.eye(12, dtype=torch.double)[8 + torch.arange(6) % 4])
 
 
+def test_the_clearer_a_signal_the_fewer_windows_will_do() -> None:
+    for noise, is_clear in ((0.1, True), (10.0, False)):
+        series = 10 * _random(12, seed=3).repeat(12) + torch.arange(144) + noise * _random(144)
+        past, future = _windows(series, 24, 12)
+        weights = regress(past, future, season=12, n_windows=len(past))
+        many = regress(past, future, season=12, n_windows=10**9)
+        assert ((weights - many).abs().max() < 0.05) == is_clear
+
+
 def test_windows_that_knew_nothing_of_what_came_do_not_decide() -> None:
     past, future = _windows(_random(6, seed=3).repeat(20) + 0.1 * _random(120), 18, 6)
     weights = regress(past, future, season=6, n_windows=10**6)
