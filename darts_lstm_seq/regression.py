@@ -16,8 +16,8 @@ from torch import Tensor
 
 # squared weights cost, per feature and label, this much of the squared errors
 _RIDGE = 1e-3
-# windows per weight from which on what was found counts more than the last season; where that leaves
-# more than so many times the squared errors beyond those of what was found, fewer will do
+# windows per weight from which on what was found counts more than the last season; fewer will do
+# where that adds more than so many times the squared errors of what was found
 _ENOUGH, _CLEAR = 30, 10
 # labels that lie this far away, on average, count less: their windows know nothing of them
 _FAR = 5.0
@@ -30,7 +30,7 @@ def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: in
 
     A forecast step sees its own phase in each season of the window, the levels of the seasons, the
     last value, and how far the newest values ran ahead of the season before. Weights differ from
-    one season ahead to the next, not within it. The fewer windows, and the less they gain by it, the
+    one season ahead to the next, not within it. The fewer windows, and the less clear a signal, the
     nearer to the last season.
 
     Parameters
