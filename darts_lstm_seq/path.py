@@ -159,7 +159,8 @@ def find_season(windows: Tensor, n_windows: int) -> int:
     power = changes.square().mean()
     if longest < 2 or power == 0:
         return 1
-    lags = range(min(2 * longest, count - 1) + 1)
+    # as far as the conditions below look
+    lags = range(min(max(longest + 1, 2 * (count // 3)), count - 1) + 1)
     found = [((changes[:, lag:] * changes[:, : count - lag]).mean() / power).item() for lag in lags]
     weakest = max(_WEAKEST, min(_STRONG, _SURE / (n_windows + windows.shape[1]) ** 0.5))
     peaks = {

@@ -65,12 +65,12 @@ def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: in
     features = _features(past[:, length - seen :], season)  # (N, F, S)
 
     ahead = shift + torch.arange(steps)
-    ahead_at = ahead // season - shift // season, ahead % season  # which of the K seasons, phase
-    seasons = int(ahead_at[0][-1]) + 1
+    cycle, phase = ahead // season - shift // season, ahead % season  # (T,) each
+    seasons = int(cycle[-1]) + 1
     is_asked = torch.zeros(seasons, season, dtype=torch.double)
-    is_asked[ahead_at] = 1
+    is_asked[cycle, phase] = 1
     labels = torch.zeros(len(past), seasons, season, dtype=torch.double)
-    labels[:, ahead_at[0], ahead_at[1]] = future
+    labels[:, cycle, phase] = future
     squares = torch.einsum("nfs,ngs->sfg", features, features)
     moments = torch.einsum("nfs,nks->kf", features, labels)
 
@@ -82,9 +82,9 @@ def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: in
         system = torch.einsum("s,sfg->fg", phases, squares) + cost
         weights[alike] = torch.linalg.solve(system, moments[alike].T).T
     of_steps = _features(torch.eye(seen, dtype=torch.double), season)  # (steps seen, F, S)
-    found = torch.einsum("kf,lfs->ksl", weights, of_steps)[ahead_at]  # (T, steps seen)
+    found = torch.einsum("kf,lfs->ksl", weights, of_steps)[cycle, phase]  # (T, steps seen)
     found = torch.nn.functional.pad(found, (length - seen, 0))  # (T, L)
-    last_season = torch.eye(length, dtype=torch.double)[length - season + ahead % season]  # (T, L)
+    last_season = torch.eye(length, dtype=torch.double)[length - season + phase]  # (T, L)
 
     def error(weights: Tensor) -> float:
         return (past @ weights.T - future).square().mean().item()

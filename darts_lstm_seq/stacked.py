@@ -75,6 +75,12 @@ class StackedNetwork(nn.Module):
                 for name, weight in first.named_parameters()
             }
         )
+        slow = {id(weight) for weight in first.slow_parameters()}
+        self._slow = [
+            name.replace(".", "/")
+            for name, weight in first.named_parameters()
+            if id(weight) in slow
+        ]
         self.output_chunk_length = first.output_chunk_length
         self.output_dim = first.output_dim
         self.patch_length = first.patch_length
@@ -146,8 +152,7 @@ class StackedNetwork(nn.Module):
 
     def slow_parameters(self) -> list[nn.Parameter]:
         """Return the stacked weights `(K, ...)` that learn more slowly, see `LSTMSeqNetwork`."""
-        slow = ("layers/", "head/bias")
-        return [one for name, one in self.weights.items() if name.startswith(slow)]
+        return [self.weights[name] for name in self._slow]
 
     def run_rows(
         self, count: int, past: Tensor, future: Tensor | None, static: Tensor | None

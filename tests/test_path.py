@@ -87,10 +87,10 @@ def test_with_many_windows_only_the_matrix_learns() -> None:
 def test_what_was_fitted_takes_the_place_of_season_and_matrix() -> None:
     path, windows, fitted = _path(8, 3, 4), _random(2, 8, 3), _random(3, 8, seed=4)
     with torch.no_grad():
-        gained = path(windows) - path(torch.zeros(1, 8, 1).double())
+        whole = path(windows)
         path.matrix.zero_()
         path.gains.zero_()
-        gained = gained - path(windows)  # and by the matrix
+        gained = whole - path(windows)  # and by the matrix
     path.prepare(4, 50, fitted)
     expected = torch.einsum("tl,blc->btc", fitted, windows)
     torch.testing.assert_close(path(windows), expected, rtol=0, atol=1e-6)
