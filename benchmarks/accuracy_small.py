@@ -29,7 +29,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from harness import quiet, write
 
 from darts_lstm_seq import LSTMSeqModel, compare
-from darts_lstm_seq.candidates import QUIET_TRAINER
+from darts_lstm_seq.comparison.baselines import QUIET_TRAINER
 
 # a window of two seasons; a year of months or two years of quarters ahead
 MONTHLY, QUARTERLY = (12, 24, 12), (4, 8, 8)  # season, input chunk, output chunk

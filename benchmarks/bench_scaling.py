@@ -19,7 +19,7 @@ from darts.models import Theta
 from harness import quiet, write
 
 from darts_lstm_seq import LSTMSeqModel, compare
-from darts_lstm_seq.candidates import QUIET_TRAINER
+from darts_lstm_seq.comparison.baselines import QUIET_TRAINER
 
 _MONTHS = 72
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darts_lstm_seq.callbacks import PrintLoss
-    from darts_lstm_seq.comparison import Comparison, compare
-    from darts_lstm_seq.model import LSTMSeqModel
+    from darts_lstm_seq.comparison.compare import Comparison, compare
+    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "comparison",
-    "LSTMSeqModel": "model",
+    "Comparison": "comparison.compare",
+    "LSTMSeqModel": "model.lstm_seq_model",
     "PrintLoss": "callbacks",
-    "compare": "comparison",
+    "compare": "comparison.compare",
 }
 
 __all__ = ["Comparison", "LSTMSeqModel", "PrintLoss", "__version__", "compare"]

@@ -115,7 +115,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     series = _series(parsed)
     import matplotlib as mpl
 
-    from darts_lstm_seq.comparison import compare
+    from darts_lstm_seq.comparison.compare import compare
     from darts_lstm_seq.parallel import backend
 
     mpl.use("Agg")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from darts_lstm_seq.network import LSTMSeqNetwork
+from darts_lstm_seq.nn.network import LSTMSeqNetwork
 
 
 class Tutorial(nn.Module):

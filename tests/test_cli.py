@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from darts.models import LinearRegressionModel
 
-from darts_lstm_seq import comparison
 from darts_lstm_seq.cli import MODELS, main
+from darts_lstm_seq.comparison.baselines import MODELS as KNOWN
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_several_values_and_gaps(table: Path, tmp_path: Path) -> None:
 def test_models_that_fail_are_named(
     table: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setitem(comparison.MODELS, "Theta", lambda *_: LinearRegressionModel(lags=500))
+    monkeypatch.setitem(KNOWN, "Theta", lambda *_: LinearRegressionModel(lags=500))
     arguments = ["compare", str(table), "--value", "sales", "--models", "Theta"]
     assert main([*arguments, "NaiveDrift"]) == 0
     assert "Theta has no scores: ValueError" in capsys.readouterr().err
@@ -70,7 +70,7 @@ def test_models_that_fail_are_named(
 
 
 def test_help_offers_the_models_that_there_are() -> None:
-    assert list(comparison.MODELS) == MODELS
+    assert list(KNOWN) == MODELS
 
 
 @pytest.mark.parametrize(

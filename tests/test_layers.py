@@ -1,4 +1,4 @@
-"""Imports go down only: tools -> Darts layer -> core; the core knows neither Darts nor Lightning.
+"""Imports go down only: each folder may import what stands below it, and `nn` knows torch alone.
 
 The first half reads import statements, lazy ones inside functions too; the second half looks at
 what a fresh interpreter really loads. Both show that they can fail.
@@ -16,14 +16,23 @@ import darts_lstm_seq
 
 PACKAGE = "darts_lstm_seq"
 SOURCE = Path(darts_lstm_seq.__file__).parent
-CORE = {"network", "dropout", "ensemble", "missing", "path", "recurrence", "windows", "stacked"}
-TOOLS = {"candidates", "scoring", "results", "comparison", "plotting", "data", "cli", "__main__"}
-# every other file is the Darts layer, so that a new one needs a line here only if it is not
+# folders and files of the top level, from the bottom up; a new one must find its place here
+ORDER = [
+    "nn",
+    "compat",
+    "batching",
+    "training",
+    "parallel",
+    "callbacks",
+    "data",
+    "model",
+    "comparison",
+    "cli",
+    "__main__",
+]
+# other packages that a folder or file is limited to, besides the standard library
+ONLY = {"nn": {"torch"}, "batching/windows": {"numpy"}}
 HEAVY = {"torch", "darts", "pytorch_lightning", "lightning"}
-
-
-def layer(module: str) -> int:
-    return 0 if module in CORE else 2 if module in TOOLS else 1
 
 
 def imports(path: Path) -> set[str]:
@@ -33,33 +42,40 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = PACKAGE if node.level else node.module or ""
-            base = f"{base}.{node.module}" if node.level and node.module else base
+            assert not node.level, f"{path}: a relative import"
             # `from package import module` and `from module import name` look the same
-            found |= {base} if base != PACKAGE else {f"{base}.{alias.name}" for alias in node.names}
-    return found
+            found |= {node.module} if node.module != PACKAGE else set()
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name}
 
 
-def inside(path: Path) -> set[str]:
-    """Return the files of the package that a file imports."""
-    names = (name.split(".") for name in imports(path))
-    return {name[1] for name in names if name[0] == PACKAGE and len(name) > 1}
+def place(path: Path, source: Path) -> str:
+    """Return the folder, or file of the top level, that a file belongs to."""
+    return path.relative_to(source).with_suffix("").parts[0]
+
+
+def sources(source: Path) -> list[Path]:
+    return [path for path in sorted(source.rglob("*.py")) if path != source / "__init__.py"]
 
 
 def violations(source: Path) -> list[str]:
     """Say which import breaks which rule, over all files of a package."""
     found = []
-    for path in sorted(source.glob("*.py")):
-        if path.stem == "__init__":
+    for path in sources(source):
+        own, name = place(path, source), path.relative_to(source).with_suffix("").as_posix()
+        if own not in ORDER:
+            found.append(f"{own} has no place in the order of layers")
             continue
-        for name in sorted(inside(path)):
-            if layer(name) > layer(path.stem):
-                found.append(f"{path.stem} imports {name}, which lies above it")
-        if path.stem in CORE:
-            tops = {name.split(".")[0] for name in imports(path)}
-            allowed = {PACKAGE, "numpy", "torch", *sys.stdlib_module_names}
-            found += [f"{path.stem} imports {top}" for top in sorted(tops - allowed)]
-    return found
+        for other in sorted(imports(path)):
+            top, *rest = other.split(".")
+            above = ORDER[ORDER.index(own) + 1 :]
+            if top == PACKAGE and rest and rest[0] in above:
+                found.append(f"{name} imports {rest[0]}, which lies above it")
+            for limited, allowed in ONLY.items():
+                known = {PACKAGE, *allowed, *sys.stdlib_module_names}
+                if (name + "/").startswith(limited + "/") and top not in known:
+                    found.append(f"{name} imports {top}")
+    return list(dict.fromkeys(found))
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -74,27 +90,38 @@ def test_imports_go_down_only() -> None:
 
 
 def test_no_two_files_import_each_other() -> None:
-    graph = {path.stem: inside(path) for path in SOURCE.glob("*.py") if path.stem != "__init__"}
+    modules = {
+        ".".join([PACKAGE, *path.relative_to(SOURCE).with_suffix("").parts]): path
+        for path in sources(SOURCE)
+    }
+    graph = {name: imports(path) & modules.keys() for name, path in modules.items()}
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize(
     ("file", "line", "complaint"),
     [
-        ("network", "from darts.utils import torch", "network imports darts"),
-        ("windows", "import pytorch_lightning as pl", "windows imports pytorch_lightning"),
-        ("missing", "from darts_lstm_seq.module import X", "missing imports module"),
-        ("model", "import darts_lstm_seq.comparison", "model imports comparison"),
-        ("module", "from . import cli", "module imports cli"),
-        ("stacked", "from .model import LSTMSeqModel", "stacked imports model"),
+        ("nn/network", "from darts.utils import torch", "nn/network imports darts"),
+        ("nn/network", "import numpy", "nn/network imports numpy"),
+        ("batching/windows", "import torch", "batching/windows imports torch"),
+        ("nn/skip", "from darts_lstm_seq.training.module import X", "nn/skip imports training"),
+        ("training/module", "from darts_lstm_seq import cli", "training/module imports cli"),
+        ("model/defaults", "import darts_lstm_seq.comparison.compare", "model/defaults imports c"),
+        ("parallel", "from darts_lstm_seq.model import backtest", "parallel imports model"),
+        ("odds/ends", "import math", "odds has no place"),
     ],
 )
 @pytest.mark.parametrize("form", ["{}", "def f():\n    {}"], ids=["on top", "in a function"])
 def test_the_rules_can_be_broken(
     tmp_path: Path, file: str, line: str, complaint: str, form: str
 ) -> None:
-    (tmp_path / "network.py").write_text("import numpy\nimport torch\nfrom math import pi\n")
-    (tmp_path / f"{file}.py").write_text(form.format(line))
+    for name, text in {
+        "nn/fine": "import torch\nfrom math import pi",
+        file: form.format(line),
+    }.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n")
     (found,) = violations(tmp_path)
     assert found.startswith(complaint)
 
@@ -103,9 +130,9 @@ def test_importing_the_package_loads_neither_torch_nor_darts() -> None:
     assert not HEAVY & loaded_by(f"import {PACKAGE}")
 
 
-def test_the_core_runs_without_darts() -> None:
-    core = sorted(CORE & {path.stem for path in SOURCE.glob("*.py")})
-    loaded = loaded_by("\n".join(f"import {PACKAGE}.{name}" for name in core))
+def test_nn_runs_without_darts() -> None:
+    names = [path.stem for path in sorted((SOURCE / "nn").glob("*.py")) if path.stem != "__init__"]
+    loaded = loaded_by("\n".join(f"import {PACKAGE}.nn.{name}" for name in names))
     assert HEAVY & loaded == {"torch"}
 
 

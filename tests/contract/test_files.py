@@ -22,7 +22,7 @@ from joblib import Parallel, delayed
 
 from contract.makers import seasonal, trainer_of
 from darts_lstm_seq import LSTMSeqModel
-from darts_lstm_seq.module import LSTMSeqModule
+from darts_lstm_seq.training.module import LSTMSeqModule
 
 
 @pytest.fixture(scope="module")

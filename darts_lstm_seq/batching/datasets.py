@@ -1,0 +1,390 @@
+"""Darts' sequential datasets, with batches that are drawn whole instead of sample by sample.
+
+A PyTorch `DataLoader` asks a dataset that has `__getitems__` for all samples of a batch at once;
+these answer with a ready batch, gathered by `windows.py`. Every sample is the one that Darts'
+dataset returns for its index, and `__getitem__` is Darts' own.
+
+Source: `darts.utils.data.SequentialTorchTrainingDataset`, `SequentialTorchInferenceDataset`.
+"""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import torch
+from darts import TimeSeries
+from darts.utils.data import SequentialTorchInferenceDataset, SequentialTorchTrainingDataset
+from darts.utils.data.torch_datasets.dataset import TorchDataset
+from darts.utils.data.torch_datasets.utils import (
+    TorchInferenceBatch,
+    TorchInferenceSample,
+    TorchTrainingBatch,
+    TorchTrainingSample,
+    _batch_collate_fn_predict,
+    _batch_collate_fn_train,
+)
+from torch import Tensor
+
+from darts_lstm_seq.batching.windows import Samples, SeriesBuffer, Windows
+
+# S series, B samples of a batch, L input steps, T output steps, C components, K static covariates
+
+# for each field of a batch: which series it is read from, how many steps after the start of the
+# input, and how many steps
+Parts = dict[str, tuple[str, int, int]]
+
+_FEATURES = ("series", "past_covariates", "future_covariates", "sample_weight")
+
+
+def collate(samples: Any) -> TorchTrainingBatch | TorchInferenceBatch:
+    """Make a batch of what a dataset returned: a ready batch passes, samples are stacked.
+
+    One function serves the datasets of this file and Darts' own, in training and in prediction.
+
+    Parameters
+    ----------
+    samples
+        A batch, or a list of Darts' training or inference samples.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> from torch.utils.data import DataLoader
+    >>> from darts_lstm_seq.batching.datasets import BatchTrainingDataset, collate
+    >>> dataset = BatchTrainingDataset(sine_timeseries(length=50), input_chunk_length=24)
+    >>> batch = next(iter(DataLoader(dataset, batch_size=8, collate_fn=collate)))
+    >>> batch.past_target.shape, batch.future_target.shape
+    (torch.Size([8, 24, 1]), torch.Size([8, 1, 1]))
+    """
+    if isinstance(samples, (TorchTrainingBatch, TorchInferenceBatch)):
+        return samples
+    if isinstance(samples[0], TorchInferenceSample):
+        return _batch_collate_fn_predict(samples)
+    return _batch_collate_fn_train(samples)
+
+
+def draw(dataset: TorchDataset, indices: list[int]) -> Any:
+    """Return the samples of these indices as one batch, from any dataset."""
+    if hasattr(dataset, "__getitems__"):
+        return collate(dataset.__getitems__(indices))
+    return collate([dataset[index] for index in indices])
+
+
+def tensors_of(batch: Any) -> dict[str, Tensor]:
+    """Return the tensors of one of Darts' named batches, or inputs, by name."""
+    named = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    return {name: x for name, x in named.items() if isinstance(x, Tensor)}
+
+
+class _WholeBatches(TorchDataset):
+    """What both datasets share: buffers, the checks that make gathers safe, pickling.
+
+    Series with several samples per time step, and sequences that load a series when it is asked
+    for, stay with Darts: nothing is copied and a batch is a list of its samples.
+    """
+
+    _buffers: dict[str, SeriesBuffer]
+    _samples: Samples
+    _windows: dict[str, Windows]
+    _static: np.ndarray | None  # (S, C or 1, K)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare()
+
+    @abstractmethod
+    def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
+        """Say which windows the samples are, for series of these lengths `(S,)`, and of what.
+
+        Also return the length that a series must have.
+        """
+
+    def _prepare(self) -> None:
+        groups: dict[str, Sequence[TimeSeries]] = {
+            name: group for name in _FEATURES if (group := getattr(self, name, None)) is not None
+        }
+        self._buffers, self._windows, self._static = {}, {}, None
+        if not all(
+            isinstance(group, (list, tuple)) and all(one.is_deterministic for one in group)
+            for group in groups.values()
+        ):
+            return
+        lengths = np.array([len(one) for one in self.series])  # (S,)
+        self._samples, parts, needed = self._lay_out(lengths)
+        for index in np.flatnonzero(lengths < needed).tolist():
+            self._refuse("series", index, self._samples.newest[index])
+        _, earliest = self._samples(self._samples.oldest)  # starts of the input, (S,)
+        _, latest = self._samples(self._samples.newest)
+        for name, group in groups.items():
+            buffer = self._buffers[name] = _buffer(name, group)
+            own = {field: part for field, (source, *part) in parts.items() if source == name}
+            first = np.maximum(earliest + min(offset for offset, _ in own.values()), 0)
+            end = latest + max(offset + length for offset, length in own.values())
+            ahead = 0 if name == "series" else self._align(name, group, first, end)
+            for field, (offset, length) in own.items():
+                # the first steps of an input may be missing, `input_chunk_length=(min, max)`
+                early = offset == 0 and earliest.min() < 0
+                self._windows[field] = buffer.windows(length, ahead + offset, early)
+        if self.uses_static_covariates_covariates:
+            self._static = _static_values(self.series)
+
+    def _align(
+        self, name: str, group: Sequence[TimeSeries], first: np.ndarray, end: np.ndarray
+    ) -> np.ndarray:
+        """Return how many steps a feature has before step 0 of its target, for each series `(S,)`.
+
+        `first` and `end` are the steps of the targets, the second exclusive, that it must cover.
+        """
+        ahead = np.empty_like(first)
+        pairs = zip(self.series, group, first.tolist(), end.tolist(), strict=True)
+        for index, (target, feature, first_step, end_step) in enumerate(pairs):
+            place = _find(target, first_step, feature)
+            if place is None:
+                self._refuse(name, index, self._samples.oldest[index])
+            ahead[index] = place - first_step
+            if ahead[index] + end_step > len(feature):
+                self._refuse(name, index, self._samples.newest[index])
+        return ahead
+
+    def _refuse(self, name: str, index: int, sample: int) -> NoReturn:
+        """Raise the error that Darts has for this sample, with the index of the series."""
+        try:
+            self[int(sample)]
+        except ValueError as error:
+            raise ValueError(f"`{name}` at index {index}: {error}") from error
+        raise ValueError(
+            f"`{name}` at index {index} does not cover the windows of `series` at this index. "
+            f"Extend it, or shorten the series."
+        )
+
+    def _gather(self, series: np.ndarray, start: np.ndarray) -> dict[str, Tensor]:
+        """Return the tensors of a batch for series `(B,)` and starts of the input `(B,)`."""
+        fields = {
+            field: torch.from_numpy(windows(series, start))
+            for field, windows in self._windows.items()
+        }
+        if self._static is not None:
+            fields["static_covariates"] = torch.from_numpy(self._static[series])
+        return fields
+
+    @property
+    def draws_whole_batches(self) -> bool:
+        """Whether batches are gathered; otherwise they are lists of samples."""
+        return bool(self._buffers)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether a target or past covariates miss a value (NaN), in windows or outside them."""
+        names = ("series", "past_covariates")
+        values: Iterator[np.ndarray] = (
+            buffer.points for name, buffer in self._buffers.items() if name in names
+        )
+        if not self._buffers:
+            groups = (getattr(self, name) or () for name in names)
+            values = (one.all_values(copy=False) for group in groups for one in group)
+        return any(bool(np.isnan(one).any()) for one in values)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all series, static covariates included, are known to be free of NaN and infinity.
+
+        `False` too where series stay with Darts: look at each of them.
+        """
+        values = [buffer.points for buffer in self._buffers.values()]
+        if self._static is not None:
+            values.append(self._static)
+        return bool(values) and all(bool(np.isfinite(one).all()) for one in values)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # buffers repeat the series, and are made anew
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _WholeBatches.__annotations__
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+
+class BatchTrainingDataset(_WholeBatches, SequentialTorchTrainingDataset):
+    """Darts' `SequentialTorchTrainingDataset`, which also returns whole batches.
+
+    Parameters, samples and their order are Darts'. Bad series are refused at once, not when a
+    sample happens to be drawn from them. Memory: one series is not copied, several are copied once.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `darts.utils.data.SequentialTorchTrainingDataset`.
+
+    Raises
+    ------
+    ValueError
+        If a series is too short for one window, if covariates or sample weights do not cover all
+        windows, or if series differ in their components or dtype. The message has the index of the
+        series.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> from darts_lstm_seq.batching.datasets import BatchTrainingDataset
+    >>> series = [sine_timeseries(length=length) for length in (50, 40)]
+    >>> dataset = BatchTrainingDataset(series, input_chunk_length=24, output_chunk_length=12)
+    >>> len(dataset)
+    30
+    >>> dataset.__getitems__([0, 29]).future_target.shape
+    torch.Size([2, 12, 1])
+    """
+
+    def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
+        weights = self.sample_weight
+        if weights and weights[0].n_components not in (1, self.series[0].n_components):
+            self._refuse("sample_weight", 0, 0)
+        counts = -(-(lengths - self.size_of_both_chunks + 1) // self.stride)
+        before, after = self.input_chunk_length, self.output_chunk_length
+        samples = Samples(
+            lengths - after - self.shift, counts, -self.stride, self.max_samples_per_ts
+        )
+        parts = {
+            "past_target": ("series", 0, before),
+            "past_covariates": ("past_covariates", 0, before),
+            "historic_future_covariates": ("future_covariates", 0, before),
+            "future_covariates": ("future_covariates", self.shift, after),
+            "future_target": ("series", self.shift, after),
+            "sample_weight": ("sample_weight", self.shift, after),
+        }
+        return samples, parts, self.size_of_both_chunks
+
+    def __getitems__(
+        self, indices: Sequence[int]
+    ) -> TorchTrainingBatch | list[TorchTrainingSample]:
+        """Return the samples of these indices, each as `self[index]`, in one batch."""
+        if not self._buffers:
+            return [self[index] for index in indices]
+        return TorchTrainingBatch(**self._gather(*self._samples(np.asarray(indices))))
+
+
+class BatchInferenceDataset(_WholeBatches, SequentialTorchInferenceDataset):
+    """Darts' `SequentialTorchInferenceDataset`, which also returns whole batches.
+
+    Parameters, samples and their order are Darts'. Bad series are refused at once, not when a
+    sample happens to be drawn from them. Memory: one series is not copied, several are copied once.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `darts.utils.data.SequentialTorchInferenceDataset`.
+
+    Raises
+    ------
+    ValueError
+        If a series is too short, if covariates or bounds do not fit the series, or if series differ
+        in their components or dtype. The message has the index of the series.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> from darts_lstm_seq.batching.datasets import BatchInferenceDataset
+    >>> series = [sine_timeseries(length=length) for length in (50, 40)]
+    >>> dataset = BatchInferenceDataset(series, input_chunk_length=24, output_chunk_length=12)
+    >>> batch = dataset.__getitems__([0, 1])
+    >>> batch.past_target.shape, batch.pred_time[1]
+    (torch.Size([2, 24, 1]), Timestamp('2000-02-10 00:00:00'))
+    """
+
+    def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
+        before, after = self.input_chunk_length, max(self.n, self.output_chunk_length)
+        if self.bounds is None:
+            samples = Samples(lengths - before, np.ones_like(lengths), 1, per_series=1)
+        else:
+            low, high = self.bounds.T
+            for index in np.flatnonzero((low < 0) | (low > high) | (high > lengths)).tolist():
+                raise ValueError(
+                    f"`bounds` at index {index} are {self.bounds[index].tolist()}, but must be two "
+                    f"ascending steps between 0 and {lengths[index]}, the length of `series`."
+                )
+            samples = Samples(low - before, (high - low) // self.stride + 1, self.stride)
+        shift = before + self.output_chunk_shift
+        parts = {
+            "past_target": ("series", 0, before),
+            "past_covariates": ("past_covariates", 0, before),
+            "historic_future_covariates": ("future_covariates", 0, before),
+            "future_covariates": ("future_covariates", shift, after),
+        }
+        if self.n > self.output_chunk_length:
+            known_ahead = self.n - self.output_chunk_length
+            parts["future_past_covariates"] = ("past_covariates", before, known_ahead)
+        return samples, parts, self.min_input_chunk_length
+
+    def __getitems__(
+        self, indices: Sequence[int]
+    ) -> TorchInferenceBatch | list[TorchInferenceSample]:
+        """Return the samples of these indices, each as `self[index]`, in one batch."""
+        if not self._buffers:
+            return [self[index] for index in indices]
+        series, start = self._samples(np.asarray(indices))
+        steps = start + self.input_chunk_length + self.output_chunk_shift
+        own = [self.series[index] for index in series.tolist()]
+        return TorchInferenceBatch(
+            **self._gather(series, start),
+            # Darts writes into them, so each sample needs its own
+            series_schema=[one.schema(copy=False) for one in own],
+            pred_time=[_time_at(one, step) for one, step in zip(own, steps.tolist(), strict=True)],
+        )
+
+
+def _buffer(name: str, group: Sequence[TimeSeries]) -> SeriesBuffer:
+    # a covariate may be given to many series
+    values = {id(one): one.all_values(copy=False)[:, :, 0] for one in group}
+    return SeriesBuffer([values[id(one)] for one in group], name)
+
+
+def _static_values(series: Sequence[TimeSeries]) -> np.ndarray:
+    """Return the static covariates of all series, `(S, C or 1, K)`."""
+    arrays = [one.static_covariates_values(copy=False) for one in series]
+    for index, array in enumerate(arrays):
+        if array is None or array.shape != arrays[0].shape:
+            raise ValueError(
+                f"`series` at index {index} has static covariates of shape "
+                f"{None if array is None else array.shape}, the one at index 0 has "
+                f"{arrays[0].shape}. Give all of them the same, or set "
+                f"`use_static_covariates=False`."
+            )
+        if array.dtype == object:
+            raise ValueError(
+                f"`series` at index {index} has static covariates that are no numbers. Encode "
+                f"them, for example with Darts' `StaticCovariatesTransformer`."
+            )
+    return np.ascontiguousarray(np.stack(arrays))
+
+
+def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
+    """Return at which step `other` has the time of a step of `series`; `None` if it has not."""
+    if other.freq != series.freq:
+        return None
+    # the public property copies the index: too slow for 100,000 series
+    times, others = series._time_index, other._time_index
+    if isinstance(others, pd.RangeIndex):
+        place, rest = divmod(times[step] - others.start, others.step)
+        return place if rest == 0 and 0 <= place < len(others) else None
+    # `get_loc` would leave a hash table behind, several times the size of the series, and
+    # `to_numpy` takes 40 times as long as `values`
+    wanted, known = times.values[step], others.values  # noqa: PD011
+    place = int(known.searchsorted(wanted))
+    return place if place < len(known) and known[place] == wanted else None
+
+
+def _time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
+    """Return the time of a step of a series, also of one after its end."""
+    times, beyond = series._time_index, step - (len(series) - 1)
+    if isinstance(times, pd.RangeIndex):
+        return times.start + step * times.step
+    if beyond > 0:
+        return _time_at(series, len(series) - 1) + beyond * series.freq
+    # `times[step]` takes five times as long
+    return pd.Timestamp(times.values[step])  # noqa: PD011

@@ -1,0 +1,67 @@
+"""The order in which training samples are drawn: PyTorch's own, without a list of all of it.
+
+A `DataLoader` that shuffles makes a Python list of all sample numbers, 48 bytes each: several times
+the memory of a long series, whose windows nobody copies.
+
+Source: `torch.utils.data.RandomSampler`, `darts.utils.data.torch_datasets._data_module`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from torch.utils.data import RandomSampler
+
+# sample numbers that are Python objects at a time
+_CHUNK = 4096
+
+
+class LeanRandomSampler(RandomSampler):
+    """Draw every sample once in the order of `RandomSampler`, for 8 bytes each.
+
+    Parameters
+    ----------
+    data_source
+        What has a length.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.batching.sampler import LeanRandomSampler
+    >>> sorted(LeanRandomSampler(range(3)))
+    [0, 1, 2]
+    """
+
+    def draw_order(self) -> torch.Tensor:
+        """Return the sample numbers of one epoch in a random order."""
+        generator = torch.Generator()
+        generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
+        return torch.randperm(len(self.data_source), generator=generator)
+
+    def __iter__(self) -> Iterator[int]:
+        for chunk in self.draw_order().split(_CHUNK):
+            yield from chunk.tolist()
+
+
+class LeanDataModule(TorchDataModule):
+    """Darts' data module, with `LeanRandomSampler` where it would shuffle."""
+
+    @classmethod
+    def like(cls, module: TorchDataModule) -> "LeanDataModule":
+        """Return a data module with the data and the settings of another."""
+        return cls(
+            train_dataset=module.train_dataset,
+            val_dataset=module.val_dataset,
+            predict_dataset=module.predict_dataset,
+            batch_size=module.batch_size,
+            dataloader_kwargs={**module.dataloader_kwargs, "shuffle": module.shuffle},
+        )
+
+    def train_dataloader(self) -> Any:
+        """Return the loader of the training set."""
+        chosen = {"sampler", "batch_sampler", "generator"} & self.dataloader_kwargs.keys()
+        if chosen or not self.shuffle or self.train_dataset is None:
+            return super().train_dataloader()
+        return self._create_dataloader(
+            self.train_dataset, sampler=LeanRandomSampler(self.train_dataset)
+        )

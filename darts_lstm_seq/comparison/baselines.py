@@ -1,0 +1,111 @@
+"""The models that compete in a comparison unless the user names others, each made for one series.
+
+They are Darts' own with their defaults, told the season; none is tuned to a data set. What is done
+with them is in `scoring.py`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pandas as pd
+from darts import TimeSeries
+from darts.models import ARIMA, ExponentialSmoothing, NaiveDrift, NaiveSeasonal, Theta
+from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.utils.utils import SeasonalityMode
+
+from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+
+Models = Sequence[str] | Mapping[str, ForecastingModel] | None
+
+# a state space model of a longer season needs minutes for a fit
+_LONGEST_ARIMA_SEASON = 24
+
+# networks as small as ours are no faster on a GPU when there is one series to learn
+QUIET_TRAINER = {
+    "accelerator": "cpu",
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "enable_checkpointing": False,
+    "logger": False,
+}
+
+
+def _arima(season: int, horizon: int, length: int) -> ForecastingModel:
+    # the airline model, the classic for a season; (1, 1, 1) for none
+    if 1 < season <= _LONGEST_ARIMA_SEASON:
+        return ARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
+    return ARIMA(p=1, d=1, q=1)
+
+
+def _smoothing(season: int, horizon: int, length: int) -> ForecastingModel:
+    if season > 1:
+        return ExponentialSmoothing(seasonal_periods=season)
+    return ExponentialSmoothing(seasonal=SeasonalityMode.NONE)
+
+
+def _theta(season: int, horizon: int, length: int) -> ForecastingModel:
+    mode = SeasonalityMode.ADDITIVE if season > 1 else SeasonalityMode.NONE
+    return Theta(seasonality_period=season if season > 1 else None, season_mode=mode)
+
+
+def _lstm(season: int, horizon: int, length: int) -> ForecastingModel:
+    # three seasons show the LSTM what repeats; half of the training part must be left for windows
+    wanted = max(3 * season, 2 * horizon)
+    input_length = max(1, min(wanted, (length - horizon) // 2))
+    return LSTMSeqModel(
+        input_chunk_length=input_length,
+        output_chunk_length=horizon,
+        random_state=42,
+        pl_trainer_kwargs=dict(QUIET_TRAINER),
+    )
+
+
+# each makes a model for a season, a horizon and a training length, all in time steps
+MODELS: dict[str, Callable[[int, int, int], ForecastingModel]] = {
+    "LSTMSeqModel": _lstm,
+    "ARIMA": _arima,
+    "ExponentialSmoothing": _smoothing,
+    "Theta": _theta,
+    "NaiveSeasonal": lambda season, *_: NaiveSeasonal(K=season),
+    "NaiveDrift": lambda *_: NaiveDrift(),
+}
+
+
+def check_models(models: Models) -> list[str]:
+    """Return the names of the models of a comparison.
+
+    Raises
+    ------
+    ValueError
+        If a name is not in `MODELS`, or there is none, or one that two models share.
+    """
+    if isinstance(models, Mapping) and models:
+        names = [str(name) for name in models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"`models` must have names that differ as text, received {names}.")
+        return names
+    if isinstance(models, str) or not isinstance(models, Iterable | None):
+        raise ValueError(
+            f"`models` must be a list of names out of {list(MODELS)}, or Darts models by the names "
+            f"they shall have ({{'mine': ...}}), received {models!r}."
+        )
+    names = list(MODELS) if models is None else list(dict.fromkeys(models))
+    if not names or any(name not in MODELS for name in names):
+        raise ValueError(f"`models` must be names out of {list(MODELS)}, received {names}.")
+    return names
+
+
+def make_models(models: Models, *sizes: int) -> dict[str, ForecastingModel]:
+    """Return the models by their names, made for a season, a horizon and a training length."""
+    if isinstance(models, Mapping):
+        return {str(name): model for name, model in models.items()}
+    return {name: MODELS[name](*sizes) for name in check_models(models)}
+
+
+def find_seasonality(series: TimeSeries) -> int:
+    """Return the number of time steps of a season, by the calendar; 1 for none."""
+    if not series.has_datetime_index:
+        return 1
+    days = series.duration / (len(series) - 1) / pd.Timedelta(days=1)
+    steps = (365.25 if days > 5 else 7 if days >= 1 else 1) / days
+    # a year has 52.2 weeks, but a week has no whole number of two days
+    return max(1, round(steps)) if abs(steps - round(steps)) < 0.3 else 1

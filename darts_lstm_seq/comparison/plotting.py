@@ -1,0 +1,162 @@
+"""Pictures of a comparison and of a training; computes no scores.
+
+Drawing is matplotlib's. Every function returns a figure that is not among those of `pyplot`: a
+notebook shows it, `figure.savefig` writes it.
+"""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from darts import TimeSeries
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+
+# the LSTM stands out; the others keep one hue each, distinct also for colour-blind readers
+_FIRST = "LSTMSeqModel"
+_FIRST_COLOUR = "#d62728"
+_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c564b", "#7f7f7f"]
+
+
+def plot_comparison(
+    series: TimeSeries,
+    forecasts: pd.DataFrame,
+    scores: pd.DataFrame,
+    component: str | None = None,
+) -> Figure:
+    """Draw the end of a series, and every model's forecasts in a panel with its MASE.
+
+    Parameters
+    ----------
+    series
+        The series that was forecast.
+    forecasts, scores
+        As in `Comparison`.
+    component
+        Which component to draw; all by default.
+
+    Returns
+    -------
+    Figure
+        A panel per model, the best first; of several components each has a row of panels. Whatever
+        the models forecast is shaded, with a line where a forecast starts.
+
+    Raises
+    ------
+    ValueError
+        If the series has no such component, or there is no forecast to draw.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq import compare
+    >>> from darts_lstm_seq.data import nile
+    >>> result = compare(nile(), horizon=5, models=["NaiveDrift"], show_progress=False)
+    >>> len(result.plot().axes)
+    1
+    """
+    if component is not None and component not in series.components:
+        raise ValueError(
+            f"`component` must be one of {list(series.components)}, received {component!r}."
+        )
+    if forecasts.empty:
+        raise ValueError("`forecasts` is empty: no model could be fitted; see `scores['error']`.")
+    components = list(series.components) if component is None else [component]
+    scored = scores[scores["model"].isin(forecasts["model"])]
+    others = (name for name in scored["model"] if name != _FIRST)
+    colours = dict(zip(others, _COLOURS * len(scored), strict=False)) | {_FIRST: _FIRST_COLOUR}
+
+    horizon, folds, season = scored[["horizon", "folds", "seasonality"]].iloc[0].astype(int)
+    history = series[-folds * horizon - max(4 * horizon, 3 * season, 20) :]
+    best_first = list(zip(scored["model"], scored["MASE"], strict=True))
+    panels = [(part, name, mase) for part in components for name, mase in best_first]
+    columns = len(scored) if len(components) > 1 else min(3, len(scored))
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(max(4.2 * columns, 5.5), 2.5 * rows + 0.4),
+        sharex=True,
+        sharey="row" if len(components) > 1 else "all",
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, (part, name, mase) in zip(axes.flat, panels, strict=False):
+        drawn = forecasts[(forecasts["model"] == name) & (forecasts["component"] == part)]
+        _draw(axis, history[part], drawn, colours[name])
+        if part == components[0]:
+            weight = "bold" if name == _FIRST else "normal"
+            axis.set_title(f"{name}   MASE {mase:.2f}", size=10, color=colours[name], weight=weight)
+    for axis, (part, _, _) in zip(axes[:, 0], panels[::columns], strict=True):
+        axis.set_ylabel(part, fontsize=9)
+    for index in range(len(panels), axes.size):  # places left empty; their dates go one row up
+        axes.flat[index].remove()
+        axes.flat[index - columns].tick_params(labelbottom=True)
+    figure.suptitle(
+        f"{folds} forecasts of horizon {horizon}, each model refitted before every one", fontsize=11
+    )
+    plt.close(figure)  # else a notebook shows it twice
+    return figure
+
+
+def plot_losses(metrics: pd.DataFrame) -> Figure:
+    """Draw the losses of a training against its steps.
+
+    Parameters
+    ----------
+    metrics
+        What Lightning's ``CSVLogger`` writes to ``metrics.csv``: a column `step`, and one for each
+        loss, such as `train_loss` and `val_loss`.
+
+    Returns
+    -------
+    Figure
+        A line per loss.
+
+    Raises
+    ------
+    ValueError
+        If there is no `step` or no loss.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from darts_lstm_seq.comparison.plotting import plot_losses
+    >>> metrics = pd.DataFrame(
+    ...     {"step": [9, 9, 19], "train_loss": [1.0, None, 0.5], "val_loss": [None, 1.2, None]}
+    ... )
+    >>> len(plot_losses(metrics).axes[0].lines)
+    2
+    """
+    losses = [name for name in metrics.columns if name.endswith("loss")]
+    if "step" not in metrics.columns or not losses:
+        raise ValueError(
+            f"`metrics` must have a column 'step' and one that ends with 'loss', received "
+            f"{list(metrics.columns)}. `pl_trainer_kwargs={{'logger': CSVLogger('logs')}}` makes "
+            f"Lightning write such a table."
+        )
+    figure, axis = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    for name, colour in zip(losses, [_FIRST_COLOUR, *_COLOURS * len(losses)], strict=False):
+        logged = metrics.dropna(subset=[name])  # a row holds what was logged at one time
+        axis.plot(logged["step"], logged[name], color=colour, label=name)
+    axis.set(xlabel="training step", ylabel="loss")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    plt.close(figure)  # else a notebook shows it twice
+    return figure
+
+
+def _draw(axis: Axes, history: TimeSeries, forecasts: pd.DataFrame, colour: str) -> None:
+    times = history.time_index
+    axis.plot(times, history.values().ravel(), color="0.25", linewidth=1.2, label="actual")
+    for fold, part in forecasts.groupby("fold"):
+        label = "forecast" if fold == 1 else None
+        style = "-" if len(part) > 1 else "."  # a line needs two points
+        axis.plot(part["time"], part["forecast"], style, color=colour, lw=1.8, label=label)
+        axis.axvline(part["time"].iloc[0], color="0.75", linewidth=0.8, zorder=0)
+    axis.axvspan(forecasts["time"].min(), times[-1], color="0.95", zorder=-1)
+    if history.has_datetime_index:
+        locator = AutoDateLocator(minticks=2, maxticks=7)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)

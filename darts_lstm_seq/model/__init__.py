@@ -1,0 +1,1 @@
+"""What a user makes: `LSTMSeqModel`, its defaults and checks, prediction, files, backtests."""

@@ -1,0 +1,708 @@
+"""`LSTMSeqModel`, the model a user makes: parameters, defaults, validation and Darts' hooks.
+
+Windows, metrics, backtests and file formats are Darts'; the network and what surrounds it is in
+`module.py`.
+
+Source: `darts.models.BlockRNNModel`, whose parameter names and behaviour this class keeps, so that
+changing the class name in an existing script is enough.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any, Self, TypeVar, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from darts import TimeSeries
+from darts.logging import raise_log
+from darts.models.forecasting.torch_forecasting_model import (
+    MixedCovariatesTorchModel,
+    TorchForecastingModel,
+)
+from darts.typing import TimeSeriesLike
+from darts.utils.data import (
+    SequentialTorchInferenceDataset,
+    ShiftedTorchTrainingDataset,
+    TorchInferenceDataset,
+    TorchTrainingDataset,
+)
+from darts.utils.data.torch_datasets.dataset import TorchDataset
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
+from darts.utils.likelihood_models.torch import TorchLikelihood
+from darts.utils.serialization import add_safe_globals
+from torch import nn
+from torch.utils.data import DistributedSampler
+from typing_extensions import override
+
+from darts_lstm_seq.batching.datasets import (
+    BatchInferenceDataset,
+    BatchTrainingDataset,
+    collate,
+    draw,
+)
+from darts_lstm_seq.batching.sampler import LeanDataModule
+from darts_lstm_seq.model import backtest, persistence, validation
+from darts_lstm_seq.model.prediction import DirectPredictor
+from darts_lstm_seq.training.module import LSTMSeqModule
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+# chosen by us where they are `None`
+_AUTOMATIC = ("patch_length", "dropout", "n_epochs")
+# what Darts would stumble over in `fit`
+_TYPES: dict[str, tuple[type, str]] = {
+    "shared_weights": (bool, "a boolean"),
+    "use_static_covariates": (bool, "a boolean"),
+    "likelihood": (TorchLikelihood, "a likelihood out of `darts.utils.likelihood_models.torch`"),
+    "loss_fn": (nn.Module, "a loss such as `torch.nn.MSELoss()`"),
+    "optimizer_kwargs": (dict, "a dictionary"),
+    "lr_scheduler_kwargs": (dict, "a dictionary"),
+    "pl_trainer_kwargs": (dict, "a dictionary"),
+}
+# what a subclass that trains in its own way overrides
+_TRAINS = ("fit", "fit_from_dataset", "_create_model")
+# samples from which the scales of the covariates are learnt
+_SCALER_SAMPLES = 512
+# windows overlap: so few horizons are soon learnt by heart, in windows up to this length and in
+# longer ones, which are told apart more easily; the dropout for them, and for more
+_FEW_HORIZONS, _MEDIUM_WINDOW, _DROPOUTS = (30, 60), 48, (0.9, 0.5)
+# of the optimiser, where the number of epochs is left to us
+_FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
+
+
+def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
+    """`functools.wraps` after which type checkers still see the method as it is written."""
+    return cast("Callable[[Method], Method]", wraps(original))
+
+
+class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
+    """LSTM for sequences: the last hidden state of the window predicts the whole output chunk.
+
+    The network of the well-known tutorial (windows -> ``nn.LSTM`` -> last time step ->
+    ``nn.Linear``) as a Darts model. Unlike in ``BlockRNNModel``, all output steps are predicted
+    from the state after the newest observation. Works on raw, unscaled data: each window is
+    normalised by its own past. Missing values (NaN) in the target and in past covariates are
+    masked in the input window and left out of the loss.
+
+    The model supports past covariates (known for the ``input_chunk_length`` steps before
+    prediction time), future covariates (known for the ``output_chunk_length`` steps after it
+    and ``input_chunk_length`` steps before it), and static covariates.
+
+    Parameters
+    ----------
+    input_chunk_length
+        Number of time steps in the past to take as a model input (per chunk). Applies to the
+        target series and to past and future covariates. A tuple ``(min, max)`` lets the model
+        train on and predict from series that are shorter than ``max``, down to ``min``: what is
+        missing at the start of the window is masked.
+    output_chunk_length
+        Number of time steps predicted at once (per chunk). A forecast horizon ``n`` beyond it
+        is reached by feeding forecasts back as inputs.
+    output_chunk_shift
+        Number of time steps between the end of the input chunk and the start of the output
+        chunk.
+    hidden_dim
+        Size of the hidden state of each LSTM layer.
+    n_rnn_layers
+        Number of LSTM layers.
+    patch_length
+        Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
+        If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
+        Automatic (``None``): the largest divisor of ``input_chunk_length`` that is at most 1.5
+        times its square root, such as 4 for 24 steps and 24 for 336.
+    dropout
+        Fraction of the hidden units dropped between LSTM layers and before the linear layer.
+        Automatic (``None``): 0.9 with few training windows and no past or future covariates, 0.5
+        otherwise. Few are up to 30 per forecast step, up to 60 if windows have more than 48 steps.
+    n_members
+        Number of networks, trained from different first weights in one go, whose forecasts are
+        averaged: never worse than the mean error of the members, and steadier from seed to seed,
+        for about two times the seconds with 10 members. With ``num_samples`` above 1 (and no
+        likelihood) ``predict()`` returns the members' forecasts as samples.
+    shared_weights
+        Whether to forecast each component of a multivariate target on its own, with one network
+        for all components.
+    use_static_covariates
+        Whether the model should use static covariate information in case the input `series`
+        passed to ``fit()`` contain static covariates. If ``True``, and static covariates are
+        available at fitting time, will enforce that all target `series` have the same static
+        covariate dimensionality in ``fit()`` and ``predict()``.
+    n_epochs
+        Number of epochs to train. Automatic (``None``): as many as make one step of the optimiser
+        per training window, but at least 200 steps and four epochs, and otherwise at most 1000
+        steps.
+    use_reversible_instance_norm
+        Whether to normalise each target window by its own past before the network and to return
+        forecasts to the original scale after it, in the way the likelihood asks for. The loss is
+        measured in normalised space, so that no series drowns another, and covariates are
+        standardised by the training data. ``True`` means exactly that: shifting or scaling the
+        input shifts or scales the forecast. The default ``None`` adds one thing: if the training
+        data kept one level, windows that agree with it are measured by that level, which a short
+        noisy window knows badly. A dictionary can set ``{"affine": bool, "eps": float}``.
+        ``False`` gives the plain tutorial: what is left to be chosen automatically is chosen as
+        there (no patches, no dropout, 100 epochs, MSE, a constant learning rate), and nothing but
+        the LSTM leads to the forecast.
+    **kwargs
+        Further parameters of Darts' ``TorchForecastingModel`` (``batch_size``, ``random_state``,
+        ``pl_trainer_kwargs``, ``add_encoders``, ...) and ``PLForecastingModule`` (``loss_fn``,
+        ``likelihood``, ``optimizer_cls``, ...), which documents them. Four things differ: the
+        network computes in single precision whatever the dtype of the series, unless
+        ``pl_trainer_kwargs={"precision": ...}`` says otherwise; forecasts keep the dtype of the
+        series; the default ``loss_fn`` is the Huber loss, which outliers cannot govern; and
+        without an ``lr_scheduler_cls`` the learning rate falls to zero along a cosine. Where the
+        automatic dropout would be 0.9, the weights inside the LSTM learn at
+        ``12 / input_chunk_length`` of the rate, at most at all of it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> from darts_lstm_seq import LSTMSeqModel
+    >>> series = sine_timeseries(length=120, value_frequency=1 / 12)
+    >>> model = LSTMSeqModel(
+    ...     input_chunk_length=24,
+    ...     output_chunk_length=12,
+    ...     n_epochs=20,
+    ...     random_state=42,
+    ...     pl_trainer_kwargs={"enable_progress_bar": False},
+    ... )
+    >>> forecast = model.fit(series).predict(12)
+    >>> len(forecast), forecast.start_time() > series.end_time()
+    (12, True)
+    """
+
+    trainer: pl.Trainer | None
+    # how many networks a retrained backtest trains together, at most: more need more memory, and
+    # gain nothing (`benchmarks/bench_backtest.py`)
+    folds_per_stack: int = 32
+    _recorder: backtest.Recorder | None = None
+
+    def __init__(
+        self,
+        input_chunk_length: int | tuple[int, int],
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        hidden_dim: int = 64,
+        n_rnn_layers: int = 1,
+        patch_length: int | None = None,
+        dropout: float | None = None,
+        n_members: int = 1,
+        shared_weights: bool = False,
+        use_static_covariates: bool = True,
+        n_epochs: int | None = None,
+        use_reversible_instance_norm: bool | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # numbers of NumPy, as a search over `np.arange` passes them: safe loading refuses a file
+        # that holds any
+        self.model_params.update(
+            {k: v.item() for k, v in self.model_params.items() if isinstance(v, np.generic)}
+        )
+        # `model_params` alone would lack what a subclass leaves to our defaults
+        named = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
+        params = {**named, **kwargs, **self.model_params}
+        self._min_input_chunk_length, params["input_chunk_length"] = _parse_input_chunk_length(
+            params["input_chunk_length"]
+        )
+        _check_parameters(params)
+        # a parameter the user left out may also come as `None` from a subclass
+        self._find_level = params["use_reversible_instance_norm"] is None
+        self._is_tutorial = not params["use_reversible_instance_norm"] and not self._find_level
+        params = _choose_automatically(params, self._is_tutorial)
+        super().__init__(**self._extract_torch_model_params(**params))
+        self.pl_module_params = self._extract_pl_module_params(**params)
+        # Darts would compute in the dtype of the series, which pandas makes float64: several times
+        # slower. The module normalises in that dtype and casts, so nothing is lost.
+        self.trainer_params.setdefault("precision", "32-true")
+
+        self.hidden_dim = int(hidden_dim)
+        self.n_rnn_layers = int(n_rnn_layers)
+        self.patch_length = int(params["patch_length"])
+        self.dropout = None if params["dropout"] is None else float(params["dropout"])
+        self._n_windows: int | None = None  # of the first training; weights may be loaded without
+        self.n_members = int(params["n_members"])
+        self.shared_weights = shared_weights
+        if self.n_epochs is None:
+            # Lightning would warn about a trainer that is only to predict
+            self.trainer_params["max_epochs"] = 1
+        self._mask_inputs = self._min_input_chunk_length < params["input_chunk_length"]
+        self._considers_static_covariates = use_static_covariates
+
+    @property
+    @override
+    def supports_static_covariates(self) -> bool:
+        return True
+
+    @property
+    @override
+    def min_input_chunk_length(self) -> int:
+        return self._min_input_chunk_length
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.fit)
+    def fit(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Self:
+        validation.check_given(series)
+        # a fit that fails, or is interrupted, must not cost the user the model that was there
+        with persistence.unharmed(self):
+            return super().fit(series, *args, **kwargs)
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.predict)
+    def predict(
+        self, n: int, series: TimeSeriesLike | None = None, *args: Any, **kwargs: Any
+    ) -> TimeSeriesLike:
+        validation.check_parameters({"n": n}, at_least={"n": 1}, below_one=())
+        if series is not None:
+            validation.check_given(series)
+        # `mc_dropout` may be among the positional arguments after the covariates
+        if len(args) <= 2 and self._draws_nothing(kwargs):
+            return MixedCovariatesTorchModel.predict.__wrapped__(self, n, series, *args, **kwargs)
+        return super().predict(n, series, *args, **kwargs)
+
+    def _draws_nothing(self, kwargs: dict[str, Any]) -> bool:
+        """Whether a prediction needs no random numbers.
+
+        Seeding them costs a quarter of a prediction (`benchmarks/bench_predict.py`).
+        """
+        return self.likelihood is None and not kwargs.get("mc_dropout")
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)
+    def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
+        with persistence.unharmed(self):
+            return super().fit_from_dataset(*args, **kwargs)
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.historical_forecasts)
+    def historical_forecasts(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Any:
+        loop = super().historical_forecasts
+        bound = inspect.signature(loop).bind(series, *args, **kwargs)
+        bound.apply_defaults()
+        others = [n for n in _TRAINS if getattr(type(self), n) is not getattr(LSTMSeqModel, n)]
+        reason = f"the subclass has its own {others}" if others else None
+        return backtest.historical_forecasts(self, loop, dict(bound.arguments), reason)
+
+    @override
+    def untrained_model(self) -> Self:
+        if self._recorder is None:
+            return super().untrained_model()
+        return cast("Self", self._recorder.untrained(super().untrained_model))
+
+    def _fit_wrapper(self, *args: Any, **kwargs: Any) -> Any:
+        if self._recorder is not None and self._recorder.replays:
+            return self
+        return super()._fit_wrapper(*args, **kwargs)
+
+    def _predict_wrapper(self, *args: Any, **kwargs: Any) -> Any:
+        if self._recorder is None or self._recorder.replays:
+            return super()._predict_wrapper(*args, **kwargs)
+        # nobody will see this forecast: what a subclass does is for the one that counts
+        self.__dict__["predict"] = partial(LSTMSeqModel.predict, self)
+        try:
+            return super()._predict_wrapper(*args, **kwargs)
+        finally:
+            del self.__dict__["predict"]
+
+    def _setup_trainer(
+        self, trainer: Any, model: Any, verbose: bool | None = None, epochs: int = 0
+    ) -> Any:
+        if self._recorder is not None and trainer is None:
+            return backtest.Postponed(epochs)
+        return super()._setup_trainer(trainer, model, verbose, epochs)
+
+    def _train(self, trainer: Any, model: Any, datamodule: Any, load_best: bool = False) -> None:
+        if isinstance(trainer, backtest.Postponed):
+            assert self._recorder is not None
+            self._fit_called, self.model = True, model
+            self._recorder.record(self, model, datamodule, trainer)
+            return
+        super()._train(trainer, model, datamodule, load_best)
+
+    def encode(
+        self,
+        series: TimeSeriesLike,
+        past_covariates: TimeSeriesLike | None = None,
+        future_covariates: TimeSeriesLike | None = None,
+    ) -> np.ndarray:
+        """Return the last hidden state for the end of each series, as features for other models.
+
+        Parameters
+        ----------
+        series
+            One series or a sequence of series, each at least ``input_chunk_length`` long.
+        past_covariates, future_covariates
+            As in ``predict(n=1)``.
+
+        Returns
+        -------
+        np.ndarray
+            ``(n_series, hidden_dim)``. The states of ``n_members`` and, with ``shared_weights``,
+            of the components stand side by side.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted or the series do not match it.
+
+        Examples
+        --------
+        >>> from darts.utils.timeseries_generation import sine_timeseries
+        >>> from darts_lstm_seq import LSTMSeqModel
+        >>> series = sine_timeseries(length=60, value_frequency=1 / 12)
+        >>> model = LSTMSeqModel(
+        ...     12,
+        ...     3,
+        ...     hidden_dim=8,
+        ...     n_epochs=1,
+        ...     pl_trainer_kwargs={"enable_progress_bar": False},
+        ... )
+        >>> model.fit(series).encode([series, series[:-6]]).shape
+        (2, 8)
+        """
+        params = self._setup_for_predict_from_dataset(
+            n=1,
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+        )
+        predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
+        kept = self.trainer
+        try:
+            setup = self._setup_for_predict(**{**params, "trainer": predictor})
+            return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+        finally:
+            self.trainer = kept
+
+    @override
+    def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
+        is_held_back = self._learns_by_heart(train_sample)
+        if self.dropout is None:
+            self.dropout = _DROPOUTS[not is_held_back]
+        return LSTMSeqModule(
+            hidden_dim=self.hidden_dim,
+            n_rnn_layers=self.n_rnn_layers,
+            patch_length=self.patch_length,
+            dropout=self.dropout,
+            n_members=self.n_members,
+            shared_weights=self.shared_weights,
+            mask_inputs=self._mask_inputs,
+            find_level=self._find_level,
+            decay_rate=not self._is_tutorial,
+            held_back=is_held_back,
+            **self.pl_module_params,
+        )
+
+    @override
+    def _build_train_dataset(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        sample_weight: Sequence[TimeSeries] | str | None,
+        max_samples_per_ts: int | None,
+        stride: int = 1,
+    ) -> TorchTrainingDataset:
+        return BatchTrainingDataset(
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            stride=stride,
+            max_samples_per_ts=max_samples_per_ts,
+            use_static_covariates=self.uses_static_covariates,
+            sample_weight=sample_weight,
+        )
+
+    @override
+    def _build_inference_dataset(
+        self,
+        n: int,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        stride: int = 0,
+        bounds: np.ndarray | None = None,
+    ) -> TorchInferenceDataset:
+        return BatchInferenceDataset(
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            n=n,
+            stride=stride,
+            bounds=bounds,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            use_static_covariates=self.uses_static_covariates,
+        )
+
+    @override
+    def _setup_for_train(
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        is_new = self.model is None
+        for dataset in (train_dataset, val_dataset):
+            if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):
+                self._check_training_data(dataset)
+                if is_new:
+                    self._mask_inputs |= validation.has_missing(
+                        dataset.series, dataset.past_covariates
+                    )
+        kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
+        is_automatic = not kwargs.get("epochs") and self.n_epochs is None
+        if is_automatic:
+            kwargs["epochs"] = self._suited_epochs(len(train_dataset))
+        if is_new:
+            self._n_windows = len(train_dataset)
+        setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
+        world_size = getattr(setup["trainer"], "world_size", 1)
+        if is_automatic and kwargs.get("trainer") is None and world_size > 1:
+            epochs = self._suited_epochs(len(train_dataset), world_size)
+            setup["trainer"].fit_loop.max_epochs = epochs
+        setup["datamodule"] = LeanDataModule.like(setup["datamodule"])
+        if is_new:
+            count = len(train_dataset)
+            indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
+            setup["model"].prepare(draw(train_dataset, indices.tolist()), count)
+        setup["model"].draw_masks(min(self.batch_size, len(train_dataset)))
+        return setup
+
+    def _learns_by_heart(self, sample: TorchTrainingSample) -> bool:
+        """Whether training windows are so few that the LSTM must be held back.
+
+        Not with covariates: nothing but the network brings them to the forecast.
+        """
+        if self._is_tutorial or self._n_windows is None:
+            return False
+        if sample.past_covariates is not None or sample.future_covariates is not None:
+            return False
+        few = _FEW_HORIZONS[self.input_chunk_length > _MEDIUM_WINDOW]
+        return self._n_windows <= few * self.output_chunk_length
+
+    def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
+        """Choose a number of epochs by the number of training windows."""
+        steps_per_epoch = -(-n_windows // (self.batch_size * world_size))
+        steps = min(max(n_windows, _FEWEST_STEPS), _MOST_STEPS)
+        return max(-(-steps // steps_per_epoch), _FEWEST_EPOCHS)
+
+    def _check_training_data(self, dataset: ShiftedTorchTrainingDataset) -> None:
+        validation.check_values(
+            dataset.series,
+            dataset.past_covariates,
+            dataset.future_covariates,
+            self._considers_static_covariates,
+        )
+        if dataset.sample_weight is not None:
+            validation.check_weights(dataset.sample_weight)
+        behind = self.output_chunk_shift + self.output_chunk_length
+        ends = [
+            np.arange(self.min_input_chunk_length, len(one) - behind + 1) for one in dataset.series
+        ]
+        validation.check_windows(dataset.series, self.input_chunk_length, ends)
+        validation.check_labels(
+            dataset.series, self.min_input_chunk_length + self.output_chunk_shift
+        )
+
+    @override
+    def _setup_for_predict(
+        self, n: int, dataset: TorchInferenceDataset, **kwargs: Any
+    ) -> dict[str, Any]:
+        if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
+            self._check_inference_data(n, dataset)
+        loader_kwargs = _loader_kwargs(kwargs.get("dataloader_kwargs"))
+        # as Lightning does for predictions: every series is asked for
+        kwargs["dataloader_kwargs"] = {**loader_kwargs, "drop_last": False}
+        return super()._setup_for_predict(n, dataset, **kwargs)
+
+    def _check_inference_data(self, n: int, dataset: SequentialTorchInferenceDataset) -> None:
+        length = self.input_chunk_length
+        steps = max(n, self.output_chunk_length) + self.output_chunk_shift
+        if dataset.bounds is None:
+            ends = [np.array([len(one)]) for one in dataset.series]
+            steps_before = length
+        else:
+            ends = [np.arange(low, high + 1, dataset.stride) for low, high in dataset.bounds]
+            steps_before = None
+        validation.check_values(
+            dataset.series,
+            dataset.past_covariates,
+            dataset.future_covariates,
+            self._considers_static_covariates,
+            steps_after=steps,
+            steps_before=steps_before,
+        )
+        validation.check_windows(dataset.series, length, ends)
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.predict_from_dataset)
+    def predict_from_dataset(
+        self,
+        n: int,
+        dataset: TorchInferenceDataset,
+        trainer: pl.Trainer | None = None,
+        batch_size: int | None = None,
+        verbose: bool | None = None,
+        **kwargs: Any,
+    ) -> Sequence[TimeSeries]:
+        kept = self.trainer
+        direct = None
+        if trainer is None:
+            direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
+            if direct is None and self._recorder is not None:
+                # trainings are postponed, forecasts are not
+                trainer = super()._setup_trainer(None, self.model, verbose, self.n_epochs)
+        if direct is None:
+            # Lightning would hand each of several processes, and Darts return, but a share
+            every: DistributedSampler[Any] = DistributedSampler(
+                dataset, num_replicas=1, rank=0, shuffle=False
+            )
+            loader_kwargs = kwargs.get("dataloader_kwargs")
+            kwargs["dataloader_kwargs"] = {"sampler": every, **(loader_kwargs or {})}
+        arguments = (n, dataset, direct or trainer, batch_size, verbose)
+        try:
+            if self._draws_nothing(kwargs):
+                # what a data loader draws all the same must not move the user's random state
+                with torch.random.fork_rng(devices=[]):
+                    predict = MixedCovariatesTorchModel.predict_from_dataset.__wrapped__
+                    return predict(self, *arguments, **kwargs)
+            return super().predict_from_dataset(*arguments, **kwargs)
+        finally:
+            if direct is not None:
+                self.trainer = kept
+
+    @override
+    def _check_ckpt_parameters(self, tfm_save: TorchForecastingModel) -> None:
+        super()._check_ckpt_parameters(tfm_save)
+        # learnt from data, not from parameters: whether the network has inputs for a mask
+        self._mask_inputs = tfm_save._mask_inputs
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.load_weights_from_checkpoint)
+    def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with persistence.unharmed(self), persistence.clear_load_errors():
+            super().load_weights_from_checkpoint(*args, **kwargs)
+            # training and saving go on from these weights, not from a checkpoint loaded before
+            self.load_ckpt_path = None
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.to_onnx)
+    def to_onnx(self, path: str | None = None, **kwargs: Any) -> None:
+        if self.model is not None and self.train_sample is not None:
+            # as for Darts' models, the graph takes values in the dtype of the training series
+            dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
+            self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
+        super().to_onnx(path, **kwargs)
+
+    @override
+    @_documented_as(MixedCovariatesTorchModel.save)
+    def save(self, path: str | None = None, clean: bool = False) -> None:
+        kept = self.trainer
+        try:
+            persistence.attach_trainer(self)
+            path = path or f"{self._default_save_path()}.pt"
+            with persistence.network_in_own_file(), persistence.appears_whole(path) as beside:
+                super().save(beside, clean)
+        finally:
+            self.trainer = kept
+
+    @staticmethod
+    @override
+    @_documented_as(MixedCovariatesTorchModel.load)
+    def load(path: str, *args: Any, **kwargs: Any) -> "LSTMSeqModel":
+        with persistence.clear_load_errors():
+            loaded = MixedCovariatesTorchModel.load(path, *args, **kwargs)
+            model = persistence.of_class(loaded, LSTMSeqModel)
+            # Darts leaves a clean file nothing but what is given here
+            model.trainer_params.setdefault("precision", "32-true")
+            return model
+
+    @staticmethod
+    @override
+    @_documented_as(MixedCovariatesTorchModel.load_from_checkpoint)
+    def load_from_checkpoint(*args: Any, **kwargs: Any) -> "LSTMSeqModel":
+        with persistence.clear_load_errors():
+            model = MixedCovariatesTorchModel.load_from_checkpoint(*args, **kwargs)
+            return persistence.of_class(model, LSTMSeqModel)
+
+
+# Darts loads nothing it does not know; without this, files of our models would be refused
+add_safe_globals([LSTMSeqModel])
+
+
+def _is_finite(dataset: TorchDataset) -> bool:
+    """Tell at little cost that there is nothing to refuse; Darts' own datasets cannot tell."""
+    return getattr(dataset, "is_finite", False)
+
+
+def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what our batches need of a `DataLoader`, under what the user chose."""
+    return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
+
+
+def _choose_automatically(params: dict[str, Any], as_tutorial: bool) -> dict[str, Any]:
+    """Fill in what the user left to us; what each choice is worth: `benchmarks/README.md`."""
+    length = params["input_chunk_length"]
+    divisors = [p for p in range(1, int(1.5 * length**0.5) + 1) if length % p == 0]
+    chosen: dict[str, Any] = {
+        "patch_length": 1 if as_tutorial else max(divisors),
+        "dropout": 0.0 if as_tutorial else None,  # chosen when the training windows are there
+        "loss_fn": nn.MSELoss() if as_tutorial else nn.HuberLoss(delta=0.5),
+        "n_epochs": 100 if as_tutorial else None,  # likewise
+        "use_reversible_instance_norm": True,
+    }
+    given = {name: value for name, value in params.items() if value is not None}
+    return {**params, **chosen, **given}
+
+
+def _check_parameters(params: dict[str, Any]) -> None:
+    validation.check_parameters(
+        {k: v for k, v in params.items() if not (v is None and k in _AUTOMATIC)},
+        at_least={
+            "input_chunk_length": 1,
+            "output_chunk_length": 1,
+            "output_chunk_shift": 0,
+            "hidden_dim": 1,
+            "n_rnn_layers": 1,
+            "patch_length": 1,
+            "n_members": 1,
+            "batch_size": 1,
+            "n_epochs": 0,
+            "nr_epochs_val_period": 1,
+        },
+    )
+    validation.check_types(params, _TYPES)
+    if (params["patch_length"] or 1) > params["input_chunk_length"]:
+        raise_log(
+            ValueError(
+                f"`patch_length` must not exceed `input_chunk_length` "
+                f"({params['input_chunk_length']}), received {params['patch_length']}."
+            )
+        )
+    norm = params["use_reversible_instance_norm"]
+    if not _can_normalize(norm):
+        raise_log(
+            ValueError(
+                f"`use_reversible_instance_norm` must be a boolean, `None` or a dictionary of "
+                f"'affine' (a boolean) and 'eps' (a number >= 0), received {norm!r}."
+            )
+        )
+
+
+def _can_normalize(norm: Any) -> bool:
+    if not isinstance(norm, dict):
+        return norm is None or (isinstance(norm, int) and norm in (0, 1))
+    eps, affine = norm.get("eps", 0.0), norm.get("affine", False)
+    is_number = isinstance(eps, (int, float)) and not isinstance(eps, bool)
+    is_known = norm.keys() <= {"affine", "eps"} and isinstance(affine, bool)
+    return is_known and is_number and 0 <= eps < float("inf")

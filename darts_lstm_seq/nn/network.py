@@ -1,0 +1,256 @@
+"""The tutorial's network: windows through an LSTM, the last hidden state through one linear layer.
+
+Pure PyTorch: sequences in, forecasts out. Everything a time series needs around it (normalisation,
+covariate bookkeeping, losses, sampling) lives in `module.py`; gaps in the input are filled by
+`missing.py`; the linear path beside the LSTM is `path.py`.
+
+Source: the "LSTM for sequences" tutorial that every PyTorch beginner meets (`nn.LSTM`,
+`out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network
+for Long-Term Time Series Forecasting", https://arxiv.org/abs/2308.11200.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from darts_lstm_seq.nn.dropout import Masks
+from darts_lstm_seq.nn.imputation import fill_gaps
+from darts_lstm_seq.nn.skip import SeasonalPath
+
+# B batch, L input steps, T output steps, F past features, S static features, D future features,
+# N patches, p steps per patch, H hidden, O outputs per forecast step, C target components,
+# P outputs per component
+
+
+class LSTMSeqNetwork(nn.Module):
+    """LSTM over the input window; its last hidden state predicts all output steps at once.
+
+    Parameters
+    ----------
+    past_dim
+        Number of features F seen at each input step.
+    output_chunk_length
+        Number of forecast steps T.
+    output_dim
+        Number of outputs O per forecast step (target components times likelihood parameters).
+    static_dim
+        Number of static features S; each patch sees all of them.
+    future_dim
+        Number of features D known at each forecast step; step t sees those of step t, through
+        two layers of its own.
+    hidden_dim
+        Size H of the hidden state.
+    n_rnn_layers
+        Number of LSTM layers.
+    patch_length
+        Number p of consecutive input steps that enter the LSTM as one. With `1`, one layer and no
+        dropout this is exactly the tutorial. If L is no multiple of p, the oldest step is repeated
+        until it is.
+    dropout
+        Fraction of the hidden units dropped between the layers and before the linear layer.
+    mask_inputs
+        Whether each input step also tells the LSTM which of its features were missing (NaN).
+    path
+        A linear way beside the LSTM, whose own share then starts at zero, from each target
+        component to its forecast; `None` for the LSTM alone.
+    target_dim
+        Number of target components C that the path takes: the first of the F features.
+    path_outputs
+        To how many of the P outputs of each component the path leads: the first ones.
+    dropout_cls
+        The class of the dropout layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.network import LSTMSeqNetwork
+    >>> network = LSTMSeqNetwork(past_dim=1, output_chunk_length=3, output_dim=1, hidden_dim=8)
+    >>> network(torch.zeros(5, 24, 1)).shape
+    torch.Size([5, 3, 1])
+    """
+
+    def __init__(
+        self,
+        past_dim: int,
+        output_chunk_length: int,
+        output_dim: int,
+        static_dim: int = 0,
+        future_dim: int = 0,
+        hidden_dim: int = 25,
+        n_rnn_layers: int = 1,
+        patch_length: int = 1,
+        dropout: float = 0.0,
+        mask_inputs: bool = False,
+        path: SeasonalPath | None = None,
+        target_dim: int = 1,
+        path_outputs: int = 1,
+        dropout_cls: type[nn.Module] = nn.Dropout,
+    ) -> None:
+        super().__init__()
+        self.output_chunk_length = output_chunk_length
+        self.output_dim = output_dim
+        self.patch_length = patch_length
+        self.mask_inputs = mask_inputs
+
+        step_dim = patch_length * past_dim * (2 if mask_inputs else 1) + static_dim
+        # one `nn.LSTM` per layer: its own `dropout` could not be kept active for prediction
+        self.layers = nn.ModuleList(
+            nn.LSTM(step_dim if layer == 0 else hidden_dim, hidden_dim, batch_first=True)
+            for layer in range(n_rnn_layers)
+        )
+        self.dropouts = nn.ModuleList(dropout_cls(dropout) for _ in range(n_rnn_layers))
+        self.masks: Masks | None = None  # of dropout; PyTorch's own without
+        self.head = nn.Linear(hidden_dim, output_chunk_length * output_dim)
+        # two layers, for what is known ahead seldom acts in a straight line: temperature on load
+        self.future_head = (
+            nn.Sequential(
+                nn.Linear(future_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, output_dim)
+            )
+            if future_dim
+            else None
+        )
+        self.path = path
+        self.target_dim = target_dim
+        self.path_outputs = path_outputs
+        if path is not None:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+    @property
+    def has_path(self) -> bool:
+        """Whether a linear path leads beside the LSTM."""
+        return self.path is not None
+
+    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
+        """Set what the path knows before training, see `SeasonalPath`."""
+        if self.path is not None:
+            self.path.prepare(season, n_windows, fitted)
+
+    def shift_outputs(self, shift: Tensor) -> None:
+        """Add to all forecasts from now on `(T * O,)`."""
+        self.head.bias.data += shift
+
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Return what is to learn slowly where windows are few, or it knows them by heart."""
+        return [*self.layers.parameters(), self.head.bias]
+
+    def draw_masks(self, rows: int) -> None:
+        """Let a training drop by masks of its own, see `Masks`."""
+        self.masks = Masks(rows)
+
+    def _drop(self, dropout: nn.Module, x: Tensor) -> Tensor:
+        if self.masks is None or not self.training or not isinstance(dropout, nn.Dropout):
+            return dropout(x)
+        return self.masks.apply(x, dropout.p)
+
+    def encode(self, past: Tensor, static: Tensor | None = None) -> Tensor:
+        """Return the hidden state of the last layer at the last time step, `(B, H)`.
+
+        Parameters
+        ----------
+        past
+            Input windows `(B, L, F)`; NaN marks missing values.
+        static
+            Static features `(B, S)`.
+        """
+        return self._encode(*fill_gaps(past), static)
+
+    def _encode(self, past: Tensor, missing: Tensor, static: Tensor | None) -> Tensor:
+        past = cut_patches(past, missing, static, self.patch_length, self.mask_inputs)
+        last = self.layers[-1]
+        for lstm, dropout in zip(self.layers, self.dropouts, strict=True):
+            past, (state, _) = lstm(past)  # (B, N, H), (1, B, H)
+            if lstm is not last:
+                past = self._drop(dropout, past)
+        return state[-1]  # (B, H)
+
+    def forward(
+        self, past: Tensor, future: Tensor | None = None, static: Tensor | None = None
+    ) -> Tensor:
+        """Return the forecasts `(B, T, O)`.
+
+        Parameters
+        ----------
+        past
+            Input windows `(B, L, F)`; NaN marks missing values.
+        future
+            Features known at the forecast steps `(B, T, D)`.
+        static
+            Static features `(B, S)`.
+        """
+        past, missing = fill_gaps(past)  # (B, L, F)
+        state = self._drop(self.dropouts[-1], self._encode(past, missing, static))  # (B, H)
+        forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
+        if self.path is not None:
+            straight = self.path(past[..., : self.target_dim])  # (B, T, C)
+            forecast = forecast + lead_to_outputs(straight, self.output_dim, self.path_outputs)
+        if self.future_head is not None:
+            forecast = forecast + self.future_head(future)
+        return forecast
+
+
+def lead_to_outputs(straight: Tensor, output_dim: int, path_outputs: int) -> Tensor:
+    """Return what a path adds to each output, `(..., O)`.
+
+    Parameters
+    ----------
+    straight
+        Its forecasts of the components `(..., C)`.
+    output_dim
+        Number of outputs O.
+    path_outputs
+        To how many of the P outputs of each component it leads: the first ones.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.network import lead_to_outputs
+    >>> lead_to_outputs(torch.tensor([1.0, 2.0]), output_dim=4, path_outputs=1)
+    tensor([1., 0., 2., 0.])
+    """
+    others = output_dim // straight.shape[-1] - path_outputs
+    led = straight.unsqueeze(-1).expand(*straight.shape, path_outputs)  # (..., C, outputs led to)
+    return pad(led, (0, others)).flatten(-2)  # (..., O)
+
+
+def cut_patches(
+    past: Tensor, missing: Tensor, static: Tensor | None, patch_length: int, mask_inputs: bool
+) -> Tensor:
+    """Return what enters the first LSTM layer: one row per patch, `(B, N, p * F + S)`.
+
+    With `mask_inputs` each input step brings 2F numbers instead of F.
+
+    Parameters
+    ----------
+    past
+        Input windows without NaN `(B, L, F)`.
+    missing
+        Which of their values were missing `(B, L, F)`.
+    static
+        Static features `(B, S)`.
+    patch_length
+        Number p of consecutive input steps in one patch.
+    mask_inputs
+        Whether `missing` is part of the input.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.network import cut_patches
+    >>> window = torch.tensor([[[1.0], [2.0], [3.0]]])
+    >>> cut_patches(window, torch.isnan(window), None, patch_length=2, mask_inputs=False)
+    tensor([[[1., 1.],
+             [2., 3.]]])
+    """
+    if mask_inputs:
+        past = torch.cat([past, missing.to(past.dtype)], dim=-1)  # (B, L, 2F)
+    if patch_length > 1:
+        remainder = -past.shape[1] % patch_length
+        if remainder:
+            oldest = past[:, :1].expand(-1, remainder, -1)
+            past = torch.cat([oldest, past], dim=1)
+        past = past.unflatten(1, (-1, patch_length)).flatten(2)  # (B, N, pF)
+    if static is not None:
+        repeated = static.unsqueeze(1).expand(-1, past.shape[1], -1)
+        past = torch.cat([past, repeated], dim=-1)  # (B, N, pF + S)
+    return past

@@ -1,0 +1,316 @@
+"""Several networks of one structure as one: weights stacked, trained by batched matrix products.
+
+A small network leaves a processor idle between its many small products; K of them, stacked, keep it
+busy. `StackedNetwork` computes what K ordinary networks of `network.py` would, `StepShares` gives
+each of them a learning rate of its own. The LSTM itself is in `recurrence.py`; batches, losses and
+the loop over steps are left to the caller.
+
+Source: our own; the paths as in `path.py`. What it is worth: `benchmarks/bench_backtest.py`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from darts_lstm_seq.nn.dropout import apply_stacked
+from darts_lstm_seq.nn.imputation import fill_gaps
+from darts_lstm_seq.nn.network import LSTMSeqNetwork, cut_patches, lead_to_outputs
+from darts_lstm_seq.nn.stacked_lstm import Recurrence
+
+# K stacked networks, B batch, L input steps, T output steps, F past features, S static features,
+# D future features, N patches, I inputs of a layer, H hidden, R = I + 1 + H rows of its weights,
+# O outputs per forecast step, C target components, G gains of the path
+
+_EQUAL = (
+    "output_chunk_length",
+    "output_dim",
+    "patch_length",
+    "mask_inputs",
+    "target_dim",
+    "path_outputs",
+)
+
+
+class StackedNetwork(nn.Module):
+    """K networks of equal structure in one set of tensors, whose first dimension is the network.
+
+    Parameters
+    ----------
+    networks
+        The networks whose weights (and prepared paths) are copied.
+
+    Raises
+    ------
+    ValueError
+        If the networks differ in more than the values of their weights and paths.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.network import LSTMSeqNetwork
+    >>> from darts_lstm_seq.nn.stacked import StackedNetwork
+    >>> networks = [LSTMSeqNetwork(1, 3, 1, hidden_dim=8) for _ in range(4)]
+    >>> stack = StackedNetwork(networks)
+    >>> stack(torch.zeros(4, 5, 24, 1)).shape
+    torch.Size([4, 5, 3, 1])
+    >>> stack(torch.zeros(2, 5, 24, 1)).shape  # the first two networks alone
+    torch.Size([2, 5, 3, 1])
+    >>> stack.unstack(1, networks[0])
+    """
+
+    def __init__(self, networks: Sequence[LSTMSeqNetwork]) -> None:
+        super().__init__()
+        _check_equal(networks)
+        first = networks[0]
+        states = [network.state_dict() for network in networks]
+        # by their names in the ordinary network; a dot cannot be part of a name here
+        self.weights = nn.ParameterDict(
+            {
+                name.replace(".", "/"): nn.Parameter(
+                    torch.stack([state[name] for state in states]), weight.requires_grad
+                )
+                for name, weight in first.named_parameters()
+            }
+        )
+        slow = {id(weight) for weight in first.slow_parameters()}
+        self._slow = [
+            name.replace(".", "/")
+            for name, weight in first.named_parameters()
+            if id(weight) in slow
+        ]
+        self.output_chunk_length = first.output_chunk_length
+        self.output_dim = first.output_dim
+        self.patch_length = first.patch_length
+        self.mask_inputs = first.mask_inputs
+        self.target_dim = first.target_dim
+        self.path_outputs = first.path_outputs
+        self.dropouts = deepcopy(first.dropouts)
+        self.masks = [network.masks for network in networks]
+        self.has_future = first.future_head is not None
+        self.has_path = first.path is not None
+        self.load_paths(networks)
+
+    @torch.no_grad()
+    def load_paths(self, networks: Sequence[LSTMSeqNetwork]) -> None:
+        """Take over what the paths of the networks know; their weights stay.
+
+        Parameters
+        ----------
+        networks
+            As many as there are in the stack.
+        """
+        for name, _ in networks[0].named_buffers():
+            stacked = torch.stack([network.get_buffer(name) for network in networks])
+            self.register_buffer(name.replace(".", "/"), stacked)
+
+    def forward(
+        self, past: Tensor, future: Tensor | None = None, static: Tensor | None = None
+    ) -> Tensor:
+        """Return the forecasts `(K, B, T, O)`.
+
+        With fewer than K batches only the first networks run: those that are done drop out from the
+        end.
+
+        Parameters
+        ----------
+        past
+            Input windows `(K, B, L, F)`; NaN marks missing values.
+        future
+            Features known at the forecast steps `(K, B, T, D)`.
+        static
+            Static features `(K, B, S)`.
+        """
+        count, batch = past.shape[:2]
+
+        def weight(name: str) -> Tensor:
+            stacked = self.weights[name]
+            return stacked if count == len(stacked) else stacked[:count]
+
+        filled, missing = fill_gaps(past.flatten(0, 1))  # (KB, L, F)
+        flat_static = None if static is None else static.flatten(0, 1)
+        steps = cut_patches(filled, missing, flat_static, self.patch_length, self.mask_inputs)
+        x = steps.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
+        for layer, dropout in enumerate(self.dropouts):
+            is_last = layer == len(self.dropouts) - 1
+            rows = _join_weights(weight, f"layers/{layer}")  # (K, 4H, R)
+            x = Recurrence.apply(x, rows, not is_last)  # (N, K, H, B), last (K, H, B)
+            x = self._drop(dropout, x)
+        state = x.transpose(1, 2)  # (K, B, H)
+        forecast = _linear(state, weight, "head")  # (K, B, TO)
+        forecast = forecast.unflatten(-1, (self.output_chunk_length, self.output_dim))
+        if self.has_path:
+            target = filled[..., : self.target_dim].unflatten(0, (count, batch))  # (K, B, L, C)
+            forecast = forecast + self._follow_path(target, weight)
+        if future is not None and self.has_future:
+            hidden = _linear(future.flatten(1, 2), weight, "future_head/0").relu()  # (K, BT, H)
+            ahead = _linear(hidden, weight, "future_head/2")  # (K, BT, O)
+            forecast = forecast + ahead.view_as(forecast)
+        return forecast
+
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Return the stacked weights `(K, ...)` that learn more slowly, see `LSTMSeqNetwork`."""
+        return [self.weights[name] for name in self._slow]
+
+    def run_rows(
+        self, count: int, past: Tensor, future: Tensor | None, static: Tensor | None
+    ) -> Tensor:
+        """Return the forecasts `(KB, T, O)` of rows that belong to the first networks in turn.
+
+        Parameters
+        ----------
+        count
+            Number of networks; each has its B rows side by side.
+        past, future, static
+            As for `forward`, with K and B in one dimension.
+        """
+        rows = (past, future, static)
+        split = [None if x is None else x.unflatten(0, (count, -1)) for x in rows]
+        assert split[0] is not None
+        return self(split[0], split[1], split[2]).flatten(0, 1)
+
+    def _drop(self, dropout: nn.Module, x: Tensor) -> Tensor:
+        masks = [own for own in self.masks[: x.shape[-3]] if own is not None]
+        if not masks or not self.training or not isinstance(dropout, nn.Dropout):
+            return dropout(x)
+        return apply_stacked(masks, x, dropout.p)
+
+    def _follow_path(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
+        known, gained, pace = (
+            self.get_buffer(f"path/{name}")[: len(target)] for name in ("known", "gained", "pace")
+        )
+        learnt = torch.einsum("kg,kgtl->ktl", weight("path/gains"), gained)
+        matrix = known + learnt + pace[:, None, None] * weight("path/matrix")  # (K, T, L)
+        windows = target.transpose(2, 3)  # (K, B, C, L)
+        straight = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
+        straight = straight.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
+        return lead_to_outputs(straight, self.output_dim, self.path_outputs)  # (K, B, T, O)
+
+    @torch.no_grad()
+    def unstack(self, index: int, network: LSTMSeqNetwork) -> None:
+        """Copy the weights of one network into an ordinary network, and what its path knows.
+
+        Parameters
+        ----------
+        index
+            Place of the network in the stack.
+        network
+            A network of the same structure, which is overwritten.
+        """
+        weights = {name: stacked[index] for name, stacked in self.weights.items()}
+        for name, _ in network.named_buffers():
+            weights[name] = getattr(self, name.replace(".", "/"))[index]
+        network.load_state_dict({name.replace("/", "."): value for name, value in weights.items()})
+
+
+class StepShares:
+    """A learning rate for each network of a stack: shortens the optimiser's step afterwards.
+
+    Exact for optimisers that treat each number on its own and step in proportion to their learning
+    rate: SGD, Adam, AdamW, RMSprop and most others.
+
+    Parameters
+    ----------
+    parameters
+        The stacked parameters, `(K, ...)` each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.stacked import StepShares
+    >>> weights = torch.nn.Parameter(torch.zeros(3, 1))
+    >>> optimizer = torch.optim.SGD([weights], lr=1.0)
+    >>> weights.grad = torch.full_like(weights, -8.0)
+    >>> shares = StepShares([weights])
+    >>> shares.remember()
+    >>> optimizer.step()
+    >>> shares.apply(torch.tensor([1.0, 0.5, 0.0]))  # the last network is done
+    >>> weights.detach().flatten()
+    tensor([8., 4., 0.])
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._now = [parameter.detach() for parameter in parameters]
+        self._before = [torch.empty_like(parameter) for parameter in self._now]
+
+    def remember(self) -> None:
+        """Keep the parameters as they are; call it before the optimiser's step."""
+        torch._foreach_copy_(self._before, self._now)
+
+    def apply(self, shares: Tensor) -> None:
+        """Take back all but a share of each network's step; call it after the optimiser's step.
+
+        Parameters
+        ----------
+        shares
+            From 0 (the network stays as it was) to 1 (the whole step), `(K,)`.
+        """
+        for before, now in zip(self._before, self._now, strict=True):
+            share = shares.view(-1, *[1] * (now.dim() - 1)).to(now)
+            torch.lerp(before, now, share, out=now)  # exact at both ends
+
+
+def _linear(x: Tensor, weight: Callable[[str], Tensor], name: str) -> Tensor:
+    bias = weight(f"{name}/bias").unsqueeze(1)
+    return torch.baddbmm(bias, x, weight(f"{name}/weight").transpose(1, 2))
+
+
+def _join_weights(weight: Callable[[str], Tensor], layer: str) -> Tensor:
+    """Return the weights of a layer side by side `(K, 4H, R)`: of inputs, bias and hidden state."""
+    bias = weight(f"{layer}/bias_ih_l0") + weight(f"{layer}/bias_hh_l0")  # (K, 4H)
+    inputs, hidden = weight(f"{layer}/weight_ih_l0"), weight(f"{layer}/weight_hh_l0")
+    return torch.cat([inputs, bias.unsqueeze(-1), hidden], dim=-1)
+
+
+def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
+    if not networks:
+        raise ValueError("`networks` is empty; a stack needs at least one network.")
+    first = structure(networks[0])
+    for index, network in enumerate(networks):
+        other = structure(network)
+        for name in first | other:
+            if first.get(name) != other.get(name):
+                raise ValueError(
+                    f"`networks[{index}]` differs from `networks[0]` in {name}: {other.get(name)}, "
+                    f"not {first.get(name)}; stack only networks of equal structure."
+                )
+
+
+def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
+    """Return by name whatever must be equal in a stack."""
+    found = {name: getattr(network, name) for name in _EQUAL}
+    found["dropout"] = [str(dropout) for dropout in network.dropouts]
+    for name, value in network.state_dict(keep_vars=True).items():
+        trained = "trained" if value.requires_grad else "not trained"
+        found[name] = (tuple(value.shape), value.dtype, value.device, trained)
+    return found
+
+
+def clip_each(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Shorten the gradient of each network of a stack to a norm, as for one network alone.
+
+    Parameters
+    ----------
+    parameters
+        The stacked parameters, `(K, ...)` each.
+    most
+        The largest norm that is left as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.stacked import clip_each
+    >>> weights = torch.nn.Parameter(torch.zeros(2, 1))
+    >>> weights.grad = torch.tensor([[8.0], [0.5]])
+    >>> clip_each([weights], most=1.0)
+    >>> weights.grad.flatten()
+    tensor([1.0000, 0.5000])
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
+    norms = squares.sum(dim=0).sqrt()  # (K,)
+    factors = (most / (norms + 1e-6)).clamp(max=1)  # as PyTorch does
+    for gradient in gradients:
+        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))

@@ -1,0 +1,1 @@
+"""What happens to a batch: normalisation, the Lightning module, losses, optimisers, stacks."""

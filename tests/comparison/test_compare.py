@@ -1,0 +1,230 @@
+"""Comparisons against a loop over folds; what happens to gaps, seasons, failures and bad input."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from darts import TimeSeries, concatenate
+from darts.metrics import mase, rmse, smape
+from darts.models import ExponentialSmoothing, LinearRegressionModel, NaiveDrift, NaiveSeasonal
+from darts.utils.missing_values import fill_missing_values
+
+from darts_lstm_seq import LSTMSeqModel, compare
+from darts_lstm_seq.comparison.compare import MODELS, Comparison
+
+
+@pytest.fixture(scope="module")
+def naive_and_linear(seasonal: Any) -> Comparison:
+    models = {"naive": NaiveSeasonal(K=12), "linear": LinearRegressionModel(lags=24)}
+    return compare(seasonal, horizon=6, models=models, folds=2, show_progress=False)
+
+
+def test_scores_are_those_of_a_loop(seasonal: Any, naive_and_linear: Comparison) -> None:
+    """Every number against the obvious way to get it: fit, predict, score, fold by fold."""
+    for name, make in (
+        ("naive", lambda: NaiveSeasonal(K=12)),
+        ("linear", lambda: LinearRegressionModel(lags=24)),
+    ):
+        expected = []
+        for end in (108, 114):
+            train, actual = seasonal[:end], seasonal[end : end + 6]
+            forecast = make().fit(train).predict(6)
+            expected.append(
+                (
+                    mase(actual, forecast, train, m=12),
+                    smape(actual, forecast),
+                    rmse(actual, forecast),
+                )
+            )
+        scores = naive_and_linear.scores.set_index("model").loc[name, ["MASE", "sMAPE", "RMSE"]]
+        np.testing.assert_allclose(scores.astype(float), np.mean(expected, axis=0))
+
+
+def test_rows_identify_themselves(naive_and_linear: Comparison) -> None:
+    scores = naive_and_linear.scores
+    assert scores["MASE"].is_monotonic_increasing
+    assert (scores["folds"] == 2).all()
+    assert (scores["horizon"] == 6).all()
+    assert (scores["seasonality"] == 12).all()
+    assert (scores["fit_seconds"] > 0).all()
+    assert (scores["predict_seconds"] > 0).all()
+    assert scores["error"].isna().all()
+    assert {"darts", "torch", "darts_lstm_seq"} <= set(scores.columns)
+
+
+def test_forecasts_are_tidy(seasonal: Any, naive_and_linear: Comparison) -> None:
+    forecasts = naive_and_linear.forecasts
+    assert list(forecasts.columns) == ["model", "fold", "time", "component", "forecast", "actual"]
+    assert len(forecasts) == 2 * 2 * 6
+    first = forecasts.query("model == 'naive' and fold == 1")
+    np.testing.assert_allclose(first["actual"], seasonal[108:114].values().ravel())
+    np.testing.assert_allclose(first["forecast"], seasonal[96:102].values().ravel())
+
+
+def test_the_future_does_not_leak(seasonal: Any) -> None:
+    models = {"linear": LinearRegressionModel(lags=24)}
+    kwargs = {"horizon": 6, "models": models, "folds": 2, "show_progress": False}
+    changed = seasonal[:114].append_values(1000 + np.arange(6.0))
+    before, after = (compare(one, **kwargs).forecasts for one in (seasonal, changed))
+    pd.testing.assert_series_equal(before["forecast"], after["forecast"])
+
+
+def test_every_model_by_name_forecasts(seasonal: Any, monkeypatch: Any, tiny: dict) -> None:
+    monkeypatch.setitem(MODELS, "LSTMSeqModel", lambda *_: LSTMSeqModel(24, 6, **tiny))
+    result = compare(seasonal, horizon=6, folds=1, show_progress=False)
+    assert set(result.scores["model"]) == set(MODELS)
+    assert np.isfinite(result.scores["MASE"]).all(), result.scores["error"].dropna().tolist()
+
+
+def test_the_default_lstm_beats_the_seasonal_naive(seasonal: Any) -> None:
+    result = compare(
+        seasonal, horizon=6, models=["LSTMSeqModel", "NaiveSeasonal"], folds=1, show_progress=False
+    )
+    assert result.scores["model"].iloc[0] == "LSTMSeqModel"
+
+
+def test_a_model_that_fails_has_a_row_and_stops_nobody(seasonal: Any) -> None:
+    models = {"bad": LinearRegressionModel(lags=500), "good": NaiveSeasonal(K=1)}
+    scores = compare(seasonal, 6, models, show_progress=False).scores.set_index("model")
+    assert "ValueError" in scores.loc["bad", "error"]
+    assert np.isnan(scores.loc["bad", "MASE"])
+    assert np.isfinite(scores.loc["good", "MASE"])
+
+
+def test_nothing_but_failures_is_a_result_too(seasonal: Any) -> None:
+    result = compare(seasonal, 6, {"bad": LinearRegressionModel(lags=500)}, show_progress=False)
+    assert result.forecasts.empty
+    assert list(result.scores["model"]) == ["bad"]
+
+
+def test_single_component_models_forecast_every_component(seasonal: Any) -> None:
+    both = concatenate([seasonal, 2 * seasonal.with_columns_renamed("sales", "double")], axis=1)
+    models = {"smoothing": ExponentialSmoothing(seasonal_periods=12)}
+    result = compare(both, 6, models, folds=1, show_progress=False)
+    alone = compare(seasonal, 6, models, folds=1, show_progress=False)
+    sales = result.forecasts[result.forecasts["component"] == "sales"]
+    np.testing.assert_allclose(sales["forecast"], alone.forecasts["forecast"], rtol=1e-4)
+    assert set(result.forecasts["component"]) == {"sales", "double"}
+
+
+def test_classes_are_left_as_they_were(seasonal: Any) -> None:
+    before = {name: LinearRegressionModel.__dict__.get(name) for name in ("fit", "predict")}
+    compare(seasonal, 6, {"linear": LinearRegressionModel(lags=500)}, show_progress=False)
+    assert {name: LinearRegressionModel.__dict__.get(name) for name in before} == before
+
+
+@pytest.fixture(scope="module")
+def gappy(seasonal: Any) -> TimeSeries:
+    """Twenty values are missing: five before a fold border, and a whole fold at the end."""
+    values = seasonal.values().copy()
+    values[[20, *range(60, 68), *range(109, 114), *range(114, 120)]] = np.nan
+    return seasonal.with_values(values)
+
+
+def test_gaps_are_bridged_in_the_training_part_alone(seasonal: Any, gappy: TimeSeries) -> None:
+    models = {"linear": LinearRegressionModel(lags=24)}
+    result = compare(gappy, 6, models, folds=2, show_progress=False)
+    forecasts = [
+        LinearRegressionModel(lags=24).fit(fill_missing_values(gappy[:end])).predict(6)
+        for end in (108, 114)
+    ]
+    np.testing.assert_allclose(
+        result.forecasts["forecast"], np.concatenate([one.values()[:, 0] for one in forecasts])
+    )
+    # what is missing is not scored: of the first fold one value remains, of the second none
+    error = abs(forecasts[0].values()[0, 0] - seasonal.values()[108, 0])
+    assert result.scores["RMSE"].tolist() == pytest.approx([error])
+
+
+def test_the_lstm_sees_gaps_as_they_are(gappy: TimeSeries, tiny: dict) -> None:
+    result = compare(gappy, 6, {"lstm": LSTMSeqModel(24, 6, **tiny)}, folds=2, show_progress=False)
+    expected = LSTMSeqModel(24, 6, **tiny).fit(gappy[:108]).predict(6)
+    first = result.forecasts.query("fold == 1")["forecast"]
+    np.testing.assert_allclose(first, expected.values()[:, 0], rtol=1e-6)
+
+
+def test_a_likelihood_is_scored_by_its_median(seasonal: Any) -> None:
+    def make() -> LinearRegressionModel:
+        return LinearRegressionModel(24, likelihood="quantile", quantiles=[0.1, 0.5, 0.9])
+
+    result = compare(seasonal, 6, {"quantiles": make()}, folds=1, show_progress=False)
+    samples = make().fit(seasonal[:114]).predict(6, num_samples=500)
+    middle = np.median(samples.all_values(), axis=2).ravel()
+    np.testing.assert_allclose(result.forecasts["forecast"], middle, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("freq", "season"),
+    [
+        *[("YS", 1), ("QE-DEC", 4), ("MS", 12), ("ME", 12), ("2MS", 6), ("BMS", 12)],
+        *[("W-SAT", 52), ("2W", 26), ("3W", 1), ("D", 7), ("B", 5), ("2D", 1), ("10D", 1)],
+        *[("h", 24), ("6h", 4), ("7h", 1), ("15min", 96)],
+    ],
+)
+def test_seasonality_follows_from_the_frequency(freq: str, season: int) -> None:
+    times = pd.date_range("2001-03-01", periods=240, freq=freq)
+    series = TimeSeries.from_times_and_values(times, np.arange(240.0))
+    scores = compare(series, 2, ["NaiveDrift"], folds=1, show_progress=False).scores
+    assert scores["seasonality"].tolist() == [season]
+
+
+def test_threads_are_ours_for_our_models_only(seasonal: Any, monkeypatch: Any) -> None:
+    seen = []
+
+    class Watching(NaiveDrift):
+        def fit(self, *args: Any, **kwargs: Any) -> Any:
+            seen.append(torch.get_num_threads())
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setitem(MODELS, "NaiveDrift", lambda *_: Watching())
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for models in (["NaiveDrift"], {"mine": Watching()}):
+            compare(seasonal, 6, models, folds=1, show_progress=False)
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]
+
+
+def test_short_series_lose_their_season(seasonal: Any) -> None:
+    result = compare(seasonal[:26], 2, ["NaiveDrift"], folds=2, show_progress=False)
+    assert result.scores["seasonality"].tolist() == [1]
+
+
+def test_integer_index_has_no_season_of_its_own(seasonal: Any) -> None:
+    plain = type(seasonal).from_values(seasonal.values())
+    for seasonality, expected in ((None, 1), (12, 12)):
+        result = compare(plain, 6, ["NaiveSeasonal"], 2, seasonality, show_progress=False)
+        assert result.scores["seasonality"].tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"horizon": 0}, "`horizon` must be an integer >= 1, received 0"),
+        ({"horizon": 2.5}, "`horizon`"),
+        ({"horizon": 6, "folds": 0}, "`folds` must be"),
+        ({"horizon": 6, "seasonality": -1}, "`seasonality` must be"),
+        ({"horizon": 60}, "has 120 time steps, too few for 3 folds of horizon 60, .* need 300"),
+        ({"horizon": 6, "models": ["Prophet"]}, "`models` must be names out of .*'Prophet'"),
+        ({"horizon": 6, "models": []}, "`models` must be names"),
+    ],
+)
+def test_refuses(seasonal: Any, kwargs: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(seasonal, show_progress=False, **kwargs)
+
+
+def test_refuses_what_is_no_series(seasonal: Any) -> None:
+    with pytest.raises(ValueError, match="`series` must be a Darts `TimeSeries`, received DataF"):
+        compare(seasonal.to_dataframe(), 6)
+
+
+def test_takes_numbers_of_numpy(seasonal: Any) -> None:
+    horizon: Any = np.int64(6)
+    scores = compare(seasonal, horizon, ["NaiveDrift"], folds=1, show_progress=False).scores
+    assert scores["error"].isna().all()

@@ -1,0 +1,445 @@
+"""Comparisons of many series: rows, order, workers, resumption, a Dask worker that is killed."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from darts import TimeSeries
+from darts.models import LinearRegressionModel, NaiveDrift, NaiveSeasonal
+from darts.models.forecasting.forecasting_model import ForecastingModel
+
+from darts_lstm_seq import Comparison, LSTMSeqModel, compare
+from darts_lstm_seq.cli import main
+from darts_lstm_seq.comparison.results_folder import fingerprint
+
+NAIVE = ["NaiveSeasonal", "NaiveDrift"]
+SCHEDULE = {"start": 40, "forecast_horizon": 3, "stride": 6, "last_points_only": False}
+
+
+class Deadly(NaiveDrift):
+    """Kills the process that fits it to a series that starts at `START`, until `file` is there."""
+
+    START = 0.0
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+    def fit(self, series: TimeSeries, *args: Any, **kwargs: Any) -> Any:
+        if series.first_value() == self.START and not Path(self.file).exists():
+            self.before_death()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(series, *args, **kwargs)
+
+    def before_death(self) -> None:
+        pass
+
+
+class Always(Deadly):
+    START = 666.0
+
+
+class Once(Deadly):
+    START = 555.0
+
+    def before_death(self) -> None:
+        Path(self.file).touch()
+
+
+def make(index: int, length: int = 60) -> TimeSeries:
+    random = np.random.default_rng(index)
+    steps = np.arange(length)
+    values = 50 + index + 5 * np.sin(2 * np.pi * steps / 12) + random.normal(0, 1, length)
+    times = pd.date_range("2010-01-01", periods=length, freq="MS")
+    return TimeSeries.from_times_and_values(times, values, columns=["sales"])
+
+
+@pytest.fixture(scope="module")
+def several() -> list[TimeSeries]:
+    """Seven series, of which the second to fourth are too short, empty and constant."""
+    series = [make(index) for index in range(7)]
+    series[1] = series[1][:10]
+    series[2] = series[2] * np.nan
+    series[3] = series[3] * 0 + 5
+    return series
+
+
+def run(series: Any, models: Any = NAIVE, **kwargs: Any) -> Comparison:
+    return compare(series, 6, models, folds=2, show_progress=False, **kwargs)
+
+
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    return table[[name for name in table if "seconds" not in name]]
+
+
+def assert_same(one: Comparison, other: Comparison) -> None:
+    for name in ("scores", "per_series", "forecasts"):
+        pd.testing.assert_frame_equal(
+            numbers(getattr(one, name)), numbers(getattr(other, name)), check_dtype=False
+        )
+
+
+def test_each_series_has_the_rows_it_has_alone(several: list[TimeSeries]) -> None:
+    found = run(several)
+    for index in (0, 4, 6):
+        alone = run(several[index])
+        rows = found.per_series.query("series == @index").reset_index(drop=True)
+        columns = ["model", "folds", "horizon", "seasonality", "MASE", "sMAPE", "RMSE"]
+        pd.testing.assert_frame_equal(rows[columns], alone.scores[columns], check_dtype=False)
+        forecasts = found.forecasts.query("series == @index").drop(columns="series")
+        forecasts = forecasts.reset_index(drop=True)
+        pd.testing.assert_frame_equal(forecasts, alone.forecasts, check_dtype=False)
+
+
+def test_the_summary_is_over_what_all_models_scored(several: list[TimeSeries]) -> None:
+    models = {
+        "naive": NaiveSeasonal(K=12),
+        "picky": LinearRegressionModel(lags=40),  # needs more than the shortest series has
+        "hopeless": LinearRegressionModel(lags=400),
+    }
+    found = run([*several, make(8, 50)], models)
+    scores = found.scores.set_index("model")
+    assert scores["failed"].to_dict() == {"naive": 3, "picky": 4, "hopeless": 8}
+    assert scores["series"].to_dict() == {"naive": 4, "picky": 4, "hopeless": 0}
+    assert scores["error"].isna().to_dict() == {"naive": True, "picky": True, "hopeless": False}
+    naive = found.per_series.query("model == 'naive'").set_index("series")["MASE"]
+    assert scores.loc["naive", "MASE"] == pytest.approx(naive[[0, 4, 5, 6]].mean())
+    assert found.scores["model"].iloc[-1] == "hopeless"
+
+
+def test_what_cannot_be_run_has_its_error_and_stops_nobody(several: list[TimeSeries]) -> None:
+    errors = run(several).per_series.set_index("series")["error"]
+    for index, message in ((1, "10 time steps, too few"), (2, "missing"), (3, "constant")):
+        assert errors[index].str.contains(message).all()
+    assert errors[[0, 4, 5, 6]].isna().all()
+
+
+def test_nothing_but_failures_is_a_result_too() -> None:
+    found = run([make(0, 5), make(1, 5)])
+    assert found.forecasts.empty
+    assert (found.scores["failed"] == 2).all()
+
+
+def test_names_stay_and_each_series_can_be_drawn(several: list[TimeSeries]) -> None:
+    named = {"b": several[0], "short": several[1], "a": several[4]}
+    found = run(named)
+    assert found.per_series["series"].drop_duplicates().tolist() == ["b", "short", "a"]
+    assert len(found.plot(series="a").axes) == len(NAIVE)
+    with pytest.raises(ValueError, match=r"`series` must be one of .*'b'.*received 'c'"):
+        found.plot(series="c")
+
+
+def test_workers_find_what_one_process_finds(
+    several: list[TimeSeries], tiny: dict, tmp_path: Path
+) -> None:
+    params = tiny | {"dropout": 0.3}
+    models = {"lstm": LSTMSeqModel(12, 6, **params), "naive": NaiveSeasonal(K=12)}
+    assert_same(run(several, models), run(several, models, n_jobs=2, out=tmp_path / "out"))
+
+
+def test_a_second_start_goes_on(
+    several: list[TimeSeries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = run(several[:4], out=out)
+    fitted = []
+    fit = NaiveDrift.fit
+    monkeypatch.setattr(
+        NaiveDrift,
+        "fit",
+        lambda self, series, *a, **k: fitted.append(series) or fit(self, series, *a, **k),
+    )
+    assert_same(first, run(several[:4], out=out))
+    assert not fitted
+    changed = [several[0] + 1, *several[1:]]  # other values, three series more
+    second = run(changed, out=out)
+    starts = {float(series.first_value()) for series in fitted}
+    assert starts == {float(changed[index].first_value()) for index in (0, 4, 5, 6)}
+    assert_same(second, run(changed))
+
+
+def test_what_an_interrupted_run_left_is_used(
+    several: list[TimeSeries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = NaiveDrift.fit
+
+    def stop(self: NaiveDrift, series: TimeSeries, *args: Any, **kwargs: Any) -> Any:
+        if series.first_value() == several[6].first_value():
+            raise KeyboardInterrupt
+        return fit(self, series, *args, **kwargs)
+
+    monkeypatch.setattr(NaiveDrift, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(several, out=tmp_path)
+    kept = pd.concat(map(pd.read_csv, (tmp_path / "parts").glob("*.scores.csv")))
+    assert 0 < kept["series"].nunique() < len(several)
+    (tmp_path / "parts" / "half.forecasts.csv").write_text("series,mod")  # without scores
+    monkeypatch.setattr(NaiveDrift, "fit", fit)
+    assert_same(run(several, out=tmp_path), run(several))
+
+
+def test_the_files_hold_the_result(several: list[TimeSeries], tmp_path: Path) -> None:
+    found = run(dict(zip("gfedcba", several, strict=True)), n_jobs=2, out=tmp_path)
+    for name in ("scores", "per_series", "forecasts"):
+        table = pd.read_csv(tmp_path / f"{name}.csv", float_precision="round_trip")
+        if name == "forecasts":
+            table["time"] = pd.to_datetime(table["time"])
+        pd.testing.assert_frame_equal(table, getattr(found, name), check_dtype=False)
+
+
+def test_refuses_a_folder_of_other_settings(several: list[TimeSeries], tmp_path: Path) -> None:
+    run(several[:1], out=tmp_path)
+    with pytest.raises(ValueError, match=r"holds the results .* with models = .*Drift.* Name an"):
+        run(several[:1], ["NaiveSeasonal"], out=tmp_path)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["horizon"] == 6
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ([], "`series` is empty"),
+        ([1], "must hold Darts `TimeSeries`, received int at 0"),
+        ({"a": "b"}, "received str at 'a'"),
+    ],
+)
+def test_refuses_what_holds_no_series(series: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(series)
+
+
+def test_refuses_a_wrong_number_of_jobs(several: list[TimeSeries]) -> None:
+    with pytest.raises(ValueError, match="`n_jobs` must be"):
+        run(several, n_jobs=0)
+
+
+def test_one_infinite_value_costs_one_series() -> None:
+    series = [make(index) for index in range(3)]
+    values = series[1].values().copy()
+    values[30] = np.inf
+    found = run([series[0], series[1].with_values(values), series[2]])
+    errors = found.per_series.set_index("series")["error"]
+    assert errors.loc[1].str.contains("infinite at 2012-07-01").all()
+    assert errors.drop(1).isna().all()
+    assert found.scores["failed"].tolist() == [1, 1]
+    assert np.isfinite(found.scores["MASE"]).all()
+
+
+def test_an_empty_series_costs_itself() -> None:
+    found = run([make(0)[:0], make(1)])
+    assert found.scores["failed"].tolist() == [1, 1]
+    assert len(found.plot().axes[0].lines) == 5  # of what was forecast
+
+
+def test_the_summary_leaves_out_series_that_have_no_mase() -> None:
+    pattern = make(1).with_values(np.tile(np.arange(12.0), 5)[:, None])  # repeats itself exactly
+    found = run([make(0), pattern])
+    drift = found.per_series.query("model == 'NaiveDrift'")
+    assert drift["MASE"].isna().tolist() == [False, True]
+    assert found.scores["series"].tolist() == [1, 1]
+    assert found.scores.set_index("model")["failed"].to_dict()["NaiveDrift"] == 1
+
+
+@pytest.mark.parametrize("name", ["forecast", "time", "model", "0"])
+def test_components_have_any_name(name: str, tmp_path: Path) -> None:
+    series = [make(index).with_columns_renamed("sales", name) for index in range(2)]
+    found = run(series, out=tmp_path)
+    assert found.scores["failed"].tolist() == [0, 0]
+    assert set(found.forecasts["component"]) == {name}
+    lines = found.plot(series=0).axes[0].lines
+    assert [len(line.get_xdata()) for line in lines[1:]] == [6, 2, 6, 2]
+
+
+def test_models_have_any_name_and_order(tmp_path: Path) -> None:
+    series = [make(index) for index in range(3)]
+    models: dict[Any, ForecastingModel] = {"1": NaiveDrift(), "NA": NaiveSeasonal(12)}
+    run(series[:2], models, out=tmp_path)
+    turned = dict(reversed(models.items()))
+    again = run(series, turned, out=tmp_path)
+    assert sorted(again.scores["model"]) == ["1", "NA"]
+    assert again.scores["series"].tolist() == [3, 3]
+    pd.testing.assert_frame_equal(
+        numbers(again.scores), numbers(run(series, models).scores), check_dtype=False
+    )
+
+
+def test_the_order_of_names_does_not_matter(several: list[TimeSeries], tmp_path: Path) -> None:
+    run(several, NAIVE, out=tmp_path)
+    run(several, NAIVE[::-1], out=tmp_path)
+
+
+def test_a_folder_with_damaged_settings_is_refused(tmp_path: Path) -> None:
+    run([make(0)] * 2, out=tmp_path)
+    for text in ("", "5", "{"):
+        (tmp_path / "settings.json").write_text(text)
+        with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+            run([make(0)] * 2, out=tmp_path)
+
+
+@pytest.mark.parametrize("part", ["scores", "forecasts"])
+def test_a_damaged_chunk_is_run_again(part: str, tmp_path: Path) -> None:
+    series = [make(index) for index in range(3)]
+    before = run(series, out=tmp_path)
+    damaged = sorted((tmp_path / "parts").glob(f"*.{part}.csv"))
+    damaged[0].write_text("")
+    damaged[1].unlink()
+    again = run(series, out=tmp_path)
+    pd.testing.assert_frame_equal(
+        numbers(again.per_series), numbers(before.per_series), check_dtype=False
+    )
+    assert len(again.forecasts) == len(before.forecasts)
+
+
+def test_static_covariates_are_part_of_a_series() -> None:
+    small, large = (
+        make(0).with_static_covariates(pd.DataFrame({"size": [size]})) for size in (1.0, 2.0)
+    )
+    assert fingerprint(0, small) != fingerprint(0, large)
+
+
+def test_dates_stand_beside_numbers(tmp_path: Path) -> None:
+    series = {"dates": make(0), "numbers": TimeSeries.from_values(make(1).values())}
+    kept, alone = run(series, out=tmp_path), run(series)
+    assert kept.forecasts["time"].tolist() == alone.forecasts["time"].tolist()
+    for name in series:
+        assert len(kept.plot(series=name).axes[0].lines) == 5
+
+
+def test_refuses_equal_series_whose_names_look_the_same() -> None:
+    class Name:
+        def __repr__(self) -> str:
+            return "shop"
+
+    with pytest.raises(ValueError, match="names that look the same"):
+        run({Name(): make(0), Name(): make(0)})
+
+
+@pytest.mark.parametrize(
+    "models", [NaiveDrift(), 5, "NaiveDrift", {1: NaiveDrift(), "1": NaiveDrift()}]
+)
+def test_refuses_what_are_no_models(models: Any) -> None:
+    with pytest.raises(ValueError, match="`models` must"):
+        run([make(0)], models)
+
+
+def test_a_model_named_twice_is_run_once() -> None:
+    found = run([make(0), make(1)[:5]], ["NaiveDrift", "NaiveDrift"])
+    assert found.per_series["model"].tolist() == ["NaiveDrift"] * 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_on_dask_with_workers_killed_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    # its workers look for this file's classes
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    series = [make(index) for index in range(8)]  # a chunk each
+    for index, deadly in ((3, Once.START), (6, Always.START)):
+        values = np.append(deadly, series[index].values()[1:])
+        series[index] = series[index].with_values(values[:, None])
+    cure = tmp_path / "cure"
+    models: dict[str, ForecastingModel] = {
+        "once": Once(str(tmp_path / "once")),
+        "always": Always(str(cure)),
+    }
+    out = tmp_path / "out"
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        found = run(series, models, out=out).per_series.set_index("series")
+    assert (tmp_path / "once").exists()  # a worker did die
+    assert found.loc[6, "error"].str.contains("the worker was lost: KilledWorker").all()
+    assert found.drop(6)["error"].isna().all()
+    # what was lost is tried again by the next start, and nothing else
+    cure.touch()
+    fitted = []
+    fit = Once.fit
+    monkeypatch.setattr(
+        Once,
+        "fit",
+        lambda self, series, *a, **k: fitted.append(series) or fit(self, series, *a, **k),
+    )
+    again = run(series, models, out=out)
+    assert {float(one.first_value()) for one in fitted} == {Always.START}
+    assert_same(again, run(series, models))
+
+
+def test_the_command_takes_a_long_table(
+    several: list[TimeSeries], tmp_path: Path, capsys: Any
+) -> None:
+    frames = [
+        several[index].to_dataframe(time_as_index=False).assign(shop=name)
+        for name, index in (("west", 0), ("east", 4), ("new", 1))
+    ]
+    frames[0].loc[3, "sales"] = np.nan
+    pd.concat(frames).to_csv(tmp_path / "shops.csv", index=False)
+    arguments = ["compare", "shops.csv", "--series", "shop", "--horizon", "6", "--folds", "2"]
+    assert main([*arguments, "--models", *NAIVE, "--n-jobs", "2", "--out", "found"]) == 0
+    assert "3 series" in capsys.readouterr().out
+    rows = pd.read_csv("found/per_series.csv")
+    assert rows["series"].drop_duplicates().tolist() == ["west", "east", "new"]
+    assert rows.groupby("series")["error"].count().to_dict() == {"west": 0, "east": 0, "new": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shop,day,a\n,2024-01-01,1\n", "names no series"),
+        ("shop,day,a\nx,2024-01-01,1\nx,2024-01-01,2\n", "line 3: '2024-01-01' .* is there twice"),
+        ("shop,day,a\nx,2024-01-01,1\ny,2024-01-01,2\n", "series 'x': .* frequency"),
+        ("store,day,a\nx,2024-01-01,1\n", "no column 'shop'"),
+    ],
+)
+def test_a_bad_long_table_ends_with_one_line(
+    tmp_path: Path, capsys: Any, text: str, message: str
+) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    assert main(["compare", "bad.csv", "--series", "shop"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert pd.Series([line]).str.contains(message).all(), line
+
+
+class TestRetrainedBacktests:
+    """`historical_forecasts` over many series follows `joblib.parallel_config`."""
+
+    def test_workers_find_what_one_process_finds(
+        self, several: list[TimeSeries], tiny: dict
+    ) -> None:
+        series = [several[index] for index in (0, 4, 5)]
+        covariates = [one + 1 for one in series]
+        model = LSTMSeqModel(12, 3, **tiny | {"dropout": 0.3})
+        kwargs = {"past_covariates": covariates, **SCHEDULE}
+        here = model.historical_forecasts(series, **kwargs)
+        with joblib.parallel_config(n_jobs=2):
+            there = model.historical_forecasts(series, **kwargs)
+            errors = model.backtest(series, **kwargs)
+        assert len(errors) == 3
+        for one, other in zip(here, there, strict=True):
+            for left, right in zip(one, other, strict=True):
+                assert left.time_index.equals(right.time_index)
+                np.testing.assert_allclose(left.values(), right.values(), rtol=1e-5)
+
+    def test_a_refused_series_has_its_own_index(
+        self, several: list[TimeSeries], tiny: dict
+    ) -> None:
+        model = LSTMSeqModel(12, 3, **tiny)
+        series = [several[0], several[4], several[5], several[1]]
+        with (
+            joblib.parallel_config(n_jobs=2),
+            pytest.raises(ValueError, match="at index: 3"),
+        ):
+            model.historical_forecasts(series, **SCHEDULE)
