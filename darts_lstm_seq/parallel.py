@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 # for work with what belongs to a whole process, logs and PyTorch's random numbers for instance:
 # the workers of some clusters are threads
-taking_turns = threading.RLock()
+process_lock = threading.RLock()
 
 # chunks for each worker: few, and the last ones leave workers idle; many, and each costs a message
 _CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25

@@ -99,7 +99,7 @@ def seasonal_forecast(
     n_windows: int,
     shift: int = 0,
 ) -> list[float]:
-    """Forecast one component as `SeasonalPath` does, step by step."""
+    """Forecast one component as `SeasonalSkip` does, step by step."""
     length = len(window)
     scarcity = 10 * length / (10 * length + n_windows)
 
@@ -141,7 +141,7 @@ def seasonal_forecast(
 def seasonal_regression(
     past: np.ndarray, future: np.ndarray, season: int, n_windows: int, shift: int = 0
 ) -> np.ndarray:
-    """Return the weights `(T, L)` that `regress` finds: one forecast step, one row at a time."""
+    """Return the weights `(T, L)` that `fit_ridge` finds: one forecast step, one row at a time."""
     length, steps = past.shape[1], future.shape[1]
     seasons = length // season
 

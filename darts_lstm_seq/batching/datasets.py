@@ -66,7 +66,7 @@ def collate(samples: Any) -> TorchTrainingBatch | TorchInferenceBatch:
     return _batch_collate_fn_train(samples)
 
 
-def draw(dataset: TorchDataset, indices: list[int]) -> Any:
+def draw_batch(dataset: TorchDataset, indices: list[int]) -> Any:
     """Return the samples of these indices as one batch, from any dataset."""
     if hasattr(dataset, "__getitems__"):
         return collate(dataset.__getitems__(indices))
@@ -79,7 +79,7 @@ def tensors_of(batch: Any) -> dict[str, Tensor]:
     return {name: x for name, x in named.items() if isinstance(x, Tensor)}
 
 
-class _WholeBatches(TorchDataset):
+class _BatchedDataset(TorchDataset):
     """What both datasets share: buffers, the checks that make gathers safe, pickling.
 
     Series with several samples per time step, and sequences that load a series when it is asked
@@ -171,7 +171,7 @@ class _WholeBatches(TorchDataset):
         return fields
 
     @property
-    def draws_whole_batches(self) -> bool:
+    def is_batched(self) -> bool:
         """Whether batches are gathered; otherwise they are lists of samples."""
         return bool(self._buffers)
 
@@ -203,7 +203,7 @@ class _WholeBatches(TorchDataset):
         return {
             name: value
             for name, value in vars(self).items()
-            if name not in _WholeBatches.__annotations__
+            if name not in _BatchedDataset.__annotations__
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -211,7 +211,7 @@ class _WholeBatches(TorchDataset):
         self._prepare()
 
 
-class BatchTrainingDataset(_WholeBatches, SequentialTorchTrainingDataset):
+class BatchTrainingDataset(_BatchedDataset, SequentialTorchTrainingDataset):
     """Darts' `SequentialTorchTrainingDataset`, which also returns whole batches.
 
     Parameters, samples and their order are Darts'. Bad series are refused at once, not when a
@@ -269,7 +269,7 @@ class BatchTrainingDataset(_WholeBatches, SequentialTorchTrainingDataset):
         return TorchTrainingBatch(**self._gather(*self._samples(np.asarray(indices))))
 
 
-class BatchInferenceDataset(_WholeBatches, SequentialTorchInferenceDataset):
+class BatchInferenceDataset(_BatchedDataset, SequentialTorchInferenceDataset):
     """Darts' `SequentialTorchInferenceDataset`, which also returns whole batches.
 
     Parameters, samples and their order are Darts'. Bad series are refused at once, not when a

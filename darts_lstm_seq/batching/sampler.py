@@ -17,7 +17,7 @@ from torch.utils.data import RandomSampler
 _CHUNK = 4096
 
 
-class LeanRandomSampler(RandomSampler):
+class CompactRandomSampler(RandomSampler):
     """Draw every sample once in the order of `RandomSampler`, for 8 bytes each.
 
     Parameters
@@ -27,8 +27,8 @@ class LeanRandomSampler(RandomSampler):
 
     Examples
     --------
-    >>> from darts_lstm_seq.batching.sampler import LeanRandomSampler
-    >>> sorted(LeanRandomSampler(range(3)))
+    >>> from darts_lstm_seq.batching.sampler import CompactRandomSampler
+    >>> sorted(CompactRandomSampler(range(3)))
     [0, 1, 2]
     """
 
@@ -43,11 +43,11 @@ class LeanRandomSampler(RandomSampler):
             yield from chunk.tolist()
 
 
-class LeanDataModule(TorchDataModule):
-    """Darts' data module, with `LeanRandomSampler` where it would shuffle."""
+class CompactDataModule(TorchDataModule):
+    """Darts' data module, with `CompactRandomSampler` where it would shuffle."""
 
     @classmethod
-    def like(cls, module: TorchDataModule) -> "LeanDataModule":
+    def like(cls, module: TorchDataModule) -> "CompactDataModule":
         """Return a data module with the data and the settings of another."""
         return cls(
             train_dataset=module.train_dataset,
@@ -63,5 +63,5 @@ class LeanDataModule(TorchDataModule):
         if chosen or not self.shuffle or self.train_dataset is None:
             return super().train_dataloader()
         return self._create_dataloader(
-            self.train_dataset, sampler=LeanRandomSampler(self.train_dataset)
+            self.train_dataset, sampler=CompactRandomSampler(self.train_dataset)
         )

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from darts_lstm_seq import __version__
 from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
-from darts_lstm_seq.comparison.evaluation import FORECASTS, Contest
+from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
 from darts_lstm_seq.comparison.results_folder import ResultsFolder, fingerprint
 from darts_lstm_seq.parallel import count_workers, cut, run_chunks
 
@@ -173,7 +173,7 @@ def compare(
     >>> many.scores[["series", "failed"]].values.tolist()
     [[2, 1]]
     """
-    contest = Contest(
+    contest = Evaluation(
         _positive("horizon", horizon),
         _positive("folds", folds),
         models,
@@ -193,7 +193,7 @@ def compare(
 
 def _compare_many(
     series: Mapping[Any, TimeSeries],
-    contest: Contest,
+    contest: Evaluation,
     show_progress: bool,
     n_jobs: int | None,
     out: str | Path | None,

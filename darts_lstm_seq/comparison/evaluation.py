@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from darts_lstm_seq.comparison.baselines import Models, check_models, find_seasonality, make_models
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
-from darts_lstm_seq.parallel import taking_turns
+from darts_lstm_seq.parallel import process_lock
 
 SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "error"]
 FORECASTS = ["model", "fold", "time", "component", "forecast", "actual"]
@@ -35,7 +35,7 @@ _SAMPLES = 500
 
 
 @dataclass(frozen=True)
-class Contest:
+class Evaluation:
     """What every series of a comparison is put through; see `compare` for the parameters."""
 
     horizon: int
@@ -95,7 +95,7 @@ class Contest:
         # models this small gain nothing from more threads, and lose a lot on busy cores: with two
         # on two cores ARIMA took 8 times as long, the LSTM 50 times
         limit = None if isinstance(self.models, Mapping) else 1
-        with taking_turns, threadpool_limits(limit):
+        with process_lock, threadpool_limits(limit):
             for name in watch(models):
                 row = {"model": name, "folds": folds, "horizon": horizon, "seasonality": season}
                 try:
@@ -146,7 +146,7 @@ def _backtest(
     samples = _SAMPLES if model.supports_likelihood_parameter_prediction else 1
     if series.n_components > 1 and not model.supports_multivariate:
         model = MultivariateModel(model)
-    with _silence(), _timed_predict(type(model)) as predict_seconds:
+    with _quiet_logging(), _timed_predict(type(model)) as predict_seconds:
         start = time.perf_counter()
         forecasts = model.historical_forecasts(
             series,
@@ -231,7 +231,7 @@ def _timed_predict(cls: type) -> Iterator[list[float]]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _quiet_logging() -> Iterator[None]:
     """Keep what is told about every single fit from hiding the progress bar."""
     loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
     loggers += [

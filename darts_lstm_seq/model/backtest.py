@@ -30,7 +30,7 @@ from darts.utils.ts_utils import SeriesType, get_series_seq_type
 from tqdm.auto import tqdm
 
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
-from darts_lstm_seq.parallel import count_workers, cut, run_chunks, taking_turns
+from darts_lstm_seq.parallel import count_workers, cut, process_lock, run_chunks
 from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.stack import ELEMENTWISE, LOSSES, SCHEDULERS, Training, train
 
@@ -64,12 +64,12 @@ class CannotStackError(Exception):
     """A fold turns out to need Darts' path; the message says why."""
 
 
-class CannotSpreadError(Exception):
+class CannotDistributeError(Exception):
     """A series is refused by a worker, which does not know its index among all."""
 
 
 @dataclass
-class Postponed:
+class DeferredTraining:
     """Stands in for the trainer of a fold that is only recorded."""
 
     n_epochs: int
@@ -112,7 +112,7 @@ class Recorder:
         model: Model,
         module: LSTMSeqModule,
         datamodule: TorchDataModule,
-        trainer: Postponed,
+        trainer: DeferredTraining,
     ) -> None:
         """Keep a model whose training was prepared."""
         dataset = datamodule.train_dataset
@@ -120,7 +120,7 @@ class Recorder:
             raise CannotStackError("there is a validation set")
         if not trainer.n_epochs:
             raise CannotStackError("there is no epoch")
-        if not isinstance(dataset, BatchTrainingDataset) or not dataset.draws_whole_batches:
+        if not isinstance(dataset, BatchTrainingDataset) or not dataset.is_batched:
             raise CannotStackError("the training set draws no whole batches")
         training = Training(module, dataset, model.batch_size, trainer.n_epochs)
         if training.size > _MOST_BYTES:
@@ -129,7 +129,7 @@ class Recorder:
         self.folds.append(_Fold(model, training, random_state))
 
 
-def _remembering(retrain: Any, said: list[bool]) -> Any:
+def replay_decisions(retrain: Any, said: list[bool]) -> Any:
     """Let a callable `retrain` repeat what it said before it is asked anew: it may have a state.
 
     Parameters
@@ -169,11 +169,11 @@ def historical_forecasts(
     reason
         Why the folds cannot be trained together, if the model knows that.
     """
-    reason = reason or _why_not(model, arguments)
+    reason = reason or unsupported_reason(model, arguments)
     if _is_local(arguments) and count_workers(None) > 1:
         try:
-            return _spread(model, arguments)
-        except CannotSpreadError:
+            return _distribute(model, arguments)
+        except CannotDistributeError:
             logger.debug("A series is refused: the loop in this process says which.")
     if reason is None:
         own = copy.deepcopy(getattr(model, "_random_instance", None))
@@ -185,12 +185,12 @@ def historical_forecasts(
             reason = str(error)
             model._random_instance = own
             np.random.set_state(shared)  # noqa: NPY002
-            arguments = {**arguments, "retrain": _remembering(arguments["retrain"], said)}
+            arguments = {**arguments, "retrain": replay_decisions(arguments["retrain"], said)}
     logger.debug("The folds are trained one by one: %s.", reason)
     return loop(**arguments)
 
 
-def _why_not(model: Model, arguments: dict[str, Any]) -> str | None:
+def unsupported_reason(model: Model, arguments: dict[str, Any]) -> str | None:
     """Say why the folds cannot be trained together, or `None` if they can."""
     if not arguments["enable_optimization"]:
         return "`enable_optimization` is `False`"
@@ -243,7 +243,7 @@ def _stacked(
     waiting: list[tuple[dict[str, Any], Recorder]] = []
     for index, job in enumerate(jobs):
         recorder = Recorder()
-        run = {**job, "retrain": _remembering(job["retrain"], said), "verbose": False}
+        run = {**job, "retrain": replay_decisions(job["retrain"], said), "verbose": False}
         try:
             with _attached(model, recorder):
                 loop(**run)
@@ -259,7 +259,7 @@ def _stacked(
         _train_together(model, folds)
         for waiting_job, recorded in waiting:
             recorded.replays = True
-            retrain = _remembering(waiting_job["retrain"], said)
+            retrain = replay_decisions(waiting_job["retrain"], said)
             with _attached(model, recorded):
                 results.append(loop(**{**waiting_job, "retrain": retrain, "show_warnings": False}))
         waiting.clear()
@@ -296,7 +296,7 @@ def _choose(arguments: dict[str, Any], choose: Callable[[Any], Any]) -> dict[str
     return {**arguments, **{name: choose(group) for name, group in given.items()}}
 
 
-def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
+def _distribute(model: Model, arguments: dict[str, Any]) -> list[Any]:
     """Divide the series among the workers that `joblib.parallel_config` names."""
     n_series = len(arguments["series"])
     parts = cut(n_series, count_workers(None))
@@ -310,7 +310,7 @@ def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
         for number, result in run_chunks(partial(_run_part, model), chunks):
             part = parts[number]
             if isinstance(result, ValueError):
-                raise CannotSpreadError from result
+                raise CannotDistributeError from result
             if isinstance(result, Exception):
                 raise ValueError(
                     f"`series` {part.start} to {part.stop - 1} were lost twice with their worker; "
@@ -323,7 +323,7 @@ def _spread(model: Model, arguments: dict[str, Any]) -> list[Any]:
 
 def _run_part(model: Model, arguments: dict[str, Any]) -> list[Any]:
     # a worker divides no further; the model and random numbers belong to all threads of a process
-    with taking_turns, joblib.parallel_config(backend="sequential"):
+    with process_lock, joblib.parallel_config(backend="sequential"):
         return model.historical_forecasts(**arguments)
 
 

@@ -40,9 +40,9 @@ from darts_lstm_seq.batching.datasets import (
     BatchInferenceDataset,
     BatchTrainingDataset,
     collate,
-    draw,
+    draw_batch,
 )
-from darts_lstm_seq.batching.sampler import LeanDataModule
+from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.model import backtest, persistence, validation
 from darts_lstm_seq.model.prediction import DirectPredictor
 from darts_lstm_seq.training.module import LSTMSeqModule
@@ -67,7 +67,7 @@ _TRAINS = ("fit", "fit_from_dataset", "_create_model")
 _SCALER_SAMPLES = 512
 # windows overlap: so few horizons are soon learnt by heart, in windows up to this length and in
 # longer ones, which are told apart more easily; the dropout for them, and for more
-_FEW_HORIZONS, _MEDIUM_WINDOW, _DROPOUTS = (30, 60), 48, (0.9, 0.5)
+_LOW_DATA_WINDOWS, _MEDIUM_WINDOW, _DROPOUTS = (30, 60), 48, (0.9, 0.5)
 # of the optimiser, where the number of epochs is left to us
 _FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
 
@@ -77,7 +77,7 @@ def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
     return cast("Callable[[Method], Method]", wraps(original))
 
 
-class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
+class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     """LSTM for sequences: the last hidden state of the window predicts the whole output chunk.
 
     The network of the well-known tutorial (windows -> ``nn.LSTM`` -> last time step ->
@@ -212,8 +212,10 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         )
         _check_parameters(params)
         # a parameter the user left out may also come as `None` from a subclass
-        self._find_level = params["use_reversible_instance_norm"] is None
-        self._is_tutorial = not params["use_reversible_instance_norm"] and not self._find_level
+        self._use_training_level = params["use_reversible_instance_norm"] is None
+        self._is_tutorial = (
+            not params["use_reversible_instance_norm"] and not self._use_training_level
+        )
         params = _choose_automatically(params, self._is_tutorial)
         super().__init__(**self._extract_torch_model_params(**params))
         self.pl_module_params = self._extract_pl_module_params(**params)
@@ -247,9 +249,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.fit)
     def fit(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Self:
-        validation.check_given(series)
+        validation.check_series_given(series)
         # a fit that fails, or is interrupted, must not cost the user the model that was there
-        with persistence.unharmed(self):
+        with persistence.rollback_on_error(self):
             return super().fit(series, *args, **kwargs)
 
     @override
@@ -259,7 +261,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     ) -> TimeSeriesLike:
         validation.check_parameters({"n": n}, at_least={"n": 1}, below_one=())
         if series is not None:
-            validation.check_given(series)
+            validation.check_series_given(series)
         # `mc_dropout` may be among the positional arguments after the covariates
         if len(args) <= 2 and self._draws_nothing(kwargs):
             return MixedCovariatesTorchModel.predict.__wrapped__(self, n, series, *args, **kwargs)
@@ -275,7 +277,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)
     def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
-        with persistence.unharmed(self):
+        with persistence.rollback_on_error(self):
             return super().fit_from_dataset(*args, **kwargs)
 
     @override
@@ -313,11 +315,11 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         self, trainer: Any, model: Any, verbose: bool | None = None, epochs: int = 0
     ) -> Any:
         if self._recorder is not None and trainer is None:
-            return backtest.Postponed(epochs)
+            return backtest.DeferredTraining(epochs)
         return super()._setup_trainer(trainer, model, verbose, epochs)
 
     def _train(self, trainer: Any, model: Any, datamodule: Any, load_best: bool = False) -> None:
-        if isinstance(trainer, backtest.Postponed):
+        if isinstance(trainer, backtest.DeferredTraining):
             assert self._recorder is not None
             self._fit_called, self.model = True, model
             self._recorder.record(self, model, datamodule, trainer)
@@ -381,9 +383,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
-        is_held_back = self._learns_by_heart(train_sample)
+        low_data = self._is_low_data(train_sample)
         if self.dropout is None:
-            self.dropout = _DROPOUTS[not is_held_back]
+            self.dropout = _DROPOUTS[not low_data]
         return LSTMSeqModule(
             hidden_dim=self.hidden_dim,
             n_rnn_layers=self.n_rnn_layers,
@@ -392,9 +394,9 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             n_members=self.n_members,
             shared_weights=self.shared_weights,
             mask_inputs=self._mask_inputs,
-            find_level=self._find_level,
-            decay_rate=not self._is_tutorial,
-            held_back=is_held_back,
+            use_training_level=self._use_training_level,
+            anneal_lr=not self._is_tutorial,
+            low_data=low_data,
             **self.pl_module_params,
         )
 
@@ -470,15 +472,15 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         if is_automatic and kwargs.get("trainer") is None and world_size > 1:
             epochs = self._suited_epochs(len(train_dataset), world_size)
             setup["trainer"].fit_loop.max_epochs = epochs
-        setup["datamodule"] = LeanDataModule.like(setup["datamodule"])
+        setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
         if is_new:
             count = len(train_dataset)
             indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
-            setup["model"].prepare(draw(train_dataset, indices.tolist()), count)
-        setup["model"].draw_masks(min(self.batch_size, len(train_dataset)))
+            setup["model"].initialize(draw_batch(train_dataset, indices.tolist()), count)
+        setup["model"].reset_dropout_masks(min(self.batch_size, len(train_dataset)))
         return setup
 
-    def _learns_by_heart(self, sample: TorchTrainingSample) -> bool:
+    def _is_low_data(self, sample: TorchTrainingSample) -> bool:
         """Whether training windows are so few that the LSTM must be held back.
 
         Not with covariates: nothing but the network brings them to the forecast.
@@ -487,7 +489,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
             return False
         if sample.past_covariates is not None or sample.future_covariates is not None:
             return False
-        few = _FEW_HORIZONS[self.input_chunk_length > _MEDIUM_WINDOW]
+        few = _LOW_DATA_WINDOWS[self.input_chunk_length > _MEDIUM_WINDOW]
         return self._n_windows <= few * self.output_chunk_length
 
     def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
@@ -590,7 +592,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.load_weights_from_checkpoint)
     def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        with persistence.unharmed(self), persistence.clear_load_errors():
+        with persistence.rollback_on_error(self), persistence.clear_load_errors():
             super().load_weights_from_checkpoint(*args, **kwargs)
             # training and saving go on from these weights, not from a checkpoint loaded before
             self.load_ckpt_path = None
@@ -611,7 +613,7 @@ class LSTMSeqModel(persistence.SurvivesCopies, MixedCovariatesTorchModel):
         try:
             persistence.attach_trainer(self)
             path = path or f"{self._default_save_path()}.pt"
-            with persistence.network_in_own_file(), persistence.appears_whole(path) as beside:
+            with persistence.network_in_own_file(), persistence.atomic_save(path) as beside:
                 super().save(beside, clean)
         finally:
             self.trainer = kept

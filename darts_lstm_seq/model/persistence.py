@@ -39,7 +39,7 @@ def network_in_own_file() -> Iterator[None]:
 
 
 @contextmanager
-def appears_whole(path: str) -> Iterator[str]:
+def atomic_save(path: str) -> Iterator[str]:
     """Yield where to write a model first, whose files then take the place of those at `path`.
 
     Several processes may save at once, and none finds or leaves a half-written file.
@@ -52,7 +52,7 @@ def appears_whole(path: str) -> Iterator[str]:
                 os.replace(beside + suffix, path + suffix)
 
 
-class SurvivesCopies(TorchForecastingModel):
+class PicklableModel(TorchForecastingModel):
     """A torch model whose network travels along in `pickle`, `copy.deepcopy` and joblib.
 
     The weights travel as plain bytes, which Darts' safe loading accepts inside ensembles too.
@@ -79,7 +79,7 @@ class SurvivesCopies(TorchForecastingModel):
 
 
 @contextmanager
-def unharmed(model: TorchForecastingModel) -> Iterator[None]:
+def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
     """Put a model back to where it was if what happens within fails or is interrupted."""
     before = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(model).items()}
     random_state = copy.deepcopy(before.get("_random_instance"))

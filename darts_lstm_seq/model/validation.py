@@ -66,7 +66,7 @@ def check_types(params: Mapping[str, Any], types: Mapping[str, tuple[type, str]]
             raise_log(ValueError(f"`{name}` must be {words}, received {value!r}."))
 
 
-def check_given(series: object) -> None:
+def check_series_given(series: object) -> None:
     """Refuse an empty sequence in the place of a series or of several.
 
     Raises

@@ -46,7 +46,7 @@ class EnsembleNetwork(nn.Module):
         self._kwargs = kwargs
         self.stack = StackedNetwork([self._make() for _ in range(n_members)])
         # the member that each row of a batch asks, `(B,)`; `None`: all of them
-        self.chosen: Tensor | None = None
+        self.member_of_row: Tensor | None = None
 
     @property
     def dropouts(self) -> nn.ModuleList:
@@ -54,26 +54,26 @@ class EnsembleNetwork(nn.Module):
         return self.stack.dropouts
 
     @property
-    def has_path(self) -> bool:
-        """Whether a linear path leads beside the LSTM."""
-        return self.stack.has_path
+    def has_skip(self) -> bool:
+        """Whether a linear skip leads beside the LSTM."""
+        return self.stack.has_skip
 
-    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
-        """Set what the paths know before training, see `SeasonalPath`."""
+    def initialize_skip(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
+        """Set what the skips know before training, see `SeasonalSkip`."""
         members = self.members()
         for member in members:
-            member.prepare(season, n_windows, fitted)
-        self.stack.load_paths(members)
+            member.initialize_skip(season, n_windows, weights)
+        self.stack.load_skips(members)
 
-    def shift_outputs(self, shift: Tensor) -> None:
+    def add_to_output_bias(self, shift: Tensor) -> None:
         """Add to all forecasts of the members from now on `(T * O,)`."""
         self.stack.weights["head/bias"].data += shift
 
-    def slow_parameters(self) -> list[nn.Parameter]:
+    def reduced_lr_parameters(self) -> list[nn.Parameter]:
         """Return the stacked weights that learn more slowly, see `LSTMSeqNetwork`."""
-        return self.stack.slow_parameters()
+        return self.stack.reduced_lr_parameters()
 
-    def draw_masks(self, rows: int) -> None:
+    def reset_dropout_masks(self, rows: int) -> None:
         """Let each member drop by masks of its own, see `Masks`."""
         self.stack.masks = [Masks(rows) for _ in range(self.n_members)]
 
@@ -93,7 +93,9 @@ class EnsembleNetwork(nn.Module):
         """Return the last hidden states of all members side by side, `(B, K * H)`."""
         return torch.cat([member.encode(past, static) for member in self.members()], dim=-1)
 
-    def train_on(self, past: Tensor, future: Tensor | None, static: Tensor | None) -> Tensor:
+    def forward_per_member(
+        self, past: Tensor, future: Tensor | None, static: Tensor | None
+    ) -> Tensor:
         """Return the forecasts `(KB, T, O)` of rows that belong to the members in turn."""
         return self.stack.run_rows(self.n_members, past, future, static)
 
@@ -107,6 +109,6 @@ class EnsembleNetwork(nn.Module):
         ]
         assert all_rows[0] is not None
         forecasts = self.stack(all_rows[0], all_rows[1], all_rows[2])  # (K, B, T, O)
-        if self.chosen is None:
+        if self.member_of_row is None:
             return forecasts.mean(dim=0)
-        return forecasts[self.chosen, torch.arange(len(past), device=past.device)]
+        return forecasts[self.member_of_row, torch.arange(len(past), device=past.device)]

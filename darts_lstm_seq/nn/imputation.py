@@ -11,7 +11,7 @@ from torch import Tensor
 # B batch, L input steps, F features
 
 
-def fill_gaps(x: Tensor) -> tuple[Tensor, Tensor]:
+def impute(x: Tensor) -> tuple[Tensor, Tensor]:
     """Bridge NaN along time: linearly inside, the nearest value at the ends, zero if there is none.
 
     Only values of the same window are used, so no future leaks in.
@@ -29,9 +29,9 @@ def fill_gaps(x: Tensor) -> tuple[Tensor, Tensor]:
     Examples
     --------
     >>> import torch
-    >>> from darts_lstm_seq.nn.imputation import fill_gaps
+    >>> from darts_lstm_seq.nn.imputation import impute
     >>> nan = float("nan")
-    >>> fill_gaps(torch.tensor([[[nan], [1.0], [nan], [3.0]]]))[0].flatten()
+    >>> impute(torch.tensor([[[nan], [1.0], [nan], [3.0]]]))[0].flatten()
     tensor([1., 1., 2., 3.])
     """
     missing = torch.isnan(x)

@@ -2,7 +2,7 @@
 
 Pure PyTorch: sequences in, forecasts out. Everything a time series needs around it (normalisation,
 covariate bookkeeping, losses, sampling) lives in `module.py`; gaps in the input are filled by
-`missing.py`; the linear path beside the LSTM is `path.py`.
+`imputation.py`; the linear skip beside the LSTM is `skip.py`.
 
 Source: the "LSTM for sequences" tutorial that every PyTorch beginner meets (`nn.LSTM`,
 `out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from darts_lstm_seq.nn.dropout import Masks
-from darts_lstm_seq.nn.imputation import fill_gaps
-from darts_lstm_seq.nn.skip import SeasonalPath
+from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.nn.skip import SeasonalSkip
 
 # B batch, L input steps, T output steps, F past features, S static features, D future features,
 # N patches, p steps per patch, H hidden, O outputs per forecast step, C target components,
@@ -50,13 +50,13 @@ class LSTMSeqNetwork(nn.Module):
         Fraction of the hidden units dropped between the layers and before the linear layer.
     mask_inputs
         Whether each input step also tells the LSTM which of its features were missing (NaN).
-    path
+    skip
         A linear way beside the LSTM, whose own share then starts at zero, from each target
         component to its forecast; `None` for the LSTM alone.
     target_dim
-        Number of target components C that the path takes: the first of the F features.
-    path_outputs
-        To how many of the P outputs of each component the path leads: the first ones.
+        Number of target components C that the skip takes: the first of the F features.
+    skip_outputs
+        To how many of the P outputs of each component the skip leads: the first ones.
     dropout_cls
         The class of the dropout layers.
 
@@ -81,9 +81,9 @@ class LSTMSeqNetwork(nn.Module):
         patch_length: int = 1,
         dropout: float = 0.0,
         mask_inputs: bool = False,
-        path: SeasonalPath | None = None,
+        skip: SeasonalSkip | None = None,
         target_dim: int = 1,
-        path_outputs: int = 1,
+        skip_outputs: int = 1,
         dropout_cls: type[nn.Module] = nn.Dropout,
     ) -> None:
         super().__init__()
@@ -109,32 +109,32 @@ class LSTMSeqNetwork(nn.Module):
             if future_dim
             else None
         )
-        self.path = path
+        self.skip = skip
         self.target_dim = target_dim
-        self.path_outputs = path_outputs
-        if path is not None:
+        self.skip_outputs = skip_outputs
+        if skip is not None:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
 
     @property
-    def has_path(self) -> bool:
-        """Whether a linear path leads beside the LSTM."""
-        return self.path is not None
+    def has_skip(self) -> bool:
+        """Whether a linear skip leads beside the LSTM."""
+        return self.skip is not None
 
-    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
-        """Set what the path knows before training, see `SeasonalPath`."""
-        if self.path is not None:
-            self.path.prepare(season, n_windows, fitted)
+    def initialize_skip(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
+        """Set what the skip knows before training, see `SeasonalSkip`."""
+        if self.skip is not None:
+            self.skip.initialize(season, n_windows, weights)
 
-    def shift_outputs(self, shift: Tensor) -> None:
+    def add_to_output_bias(self, shift: Tensor) -> None:
         """Add to all forecasts from now on `(T * O,)`."""
         self.head.bias.data += shift
 
-    def slow_parameters(self) -> list[nn.Parameter]:
+    def reduced_lr_parameters(self) -> list[nn.Parameter]:
         """Return what is to learn slowly where windows are few, or it knows them by heart."""
         return [*self.layers.parameters(), self.head.bias]
 
-    def draw_masks(self, rows: int) -> None:
+    def reset_dropout_masks(self, rows: int) -> None:
         """Let a training drop by masks of its own, see `Masks`."""
         self.masks = Masks(rows)
 
@@ -153,10 +153,10 @@ class LSTMSeqNetwork(nn.Module):
         static
             Static features `(B, S)`.
         """
-        return self._encode(*fill_gaps(past), static)
+        return self._encode(*impute(past), static)
 
     def _encode(self, past: Tensor, missing: Tensor, static: Tensor | None) -> Tensor:
-        past = cut_patches(past, missing, static, self.patch_length, self.mask_inputs)
+        past = patchify(past, missing, static, self.patch_length, self.mask_inputs)
         last = self.layers[-1]
         for lstm, dropout in zip(self.layers, self.dropouts, strict=True):
             past, (state, _) = lstm(past)  # (B, N, H), (1, B, H)
@@ -178,19 +178,19 @@ class LSTMSeqNetwork(nn.Module):
         static
             Static features `(B, S)`.
         """
-        past, missing = fill_gaps(past)  # (B, L, F)
+        past, missing = impute(past)  # (B, L, F)
         state = self._drop(self.dropouts[-1], self._encode(past, missing, static))  # (B, H)
         forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
-        if self.path is not None:
-            straight = self.path(past[..., : self.target_dim])  # (B, T, C)
-            forecast = forecast + lead_to_outputs(straight, self.output_dim, self.path_outputs)
+        if self.skip is not None:
+            straight = self.skip(past[..., : self.target_dim])  # (B, T, C)
+            forecast = forecast + skip_to_outputs(straight, self.output_dim, self.skip_outputs)
         if self.future_head is not None:
             forecast = forecast + self.future_head(future)
         return forecast
 
 
-def lead_to_outputs(straight: Tensor, output_dim: int, path_outputs: int) -> Tensor:
-    """Return what a path adds to each output, `(..., O)`.
+def skip_to_outputs(straight: Tensor, output_dim: int, skip_outputs: int) -> Tensor:
+    """Return what a skip adds to each output, `(..., O)`.
 
     Parameters
     ----------
@@ -198,22 +198,22 @@ def lead_to_outputs(straight: Tensor, output_dim: int, path_outputs: int) -> Ten
         Its forecasts of the components `(..., C)`.
     output_dim
         Number of outputs O.
-    path_outputs
+    skip_outputs
         To how many of the P outputs of each component it leads: the first ones.
 
     Examples
     --------
     >>> import torch
-    >>> from darts_lstm_seq.nn.network import lead_to_outputs
-    >>> lead_to_outputs(torch.tensor([1.0, 2.0]), output_dim=4, path_outputs=1)
+    >>> from darts_lstm_seq.nn.network import skip_to_outputs
+    >>> skip_to_outputs(torch.tensor([1.0, 2.0]), output_dim=4, skip_outputs=1)
     tensor([1., 0., 2., 0.])
     """
-    others = output_dim // straight.shape[-1] - path_outputs
-    led = straight.unsqueeze(-1).expand(*straight.shape, path_outputs)  # (..., C, outputs led to)
+    others = output_dim // straight.shape[-1] - skip_outputs
+    led = straight.unsqueeze(-1).expand(*straight.shape, skip_outputs)  # (..., C, outputs led to)
     return pad(led, (0, others)).flatten(-2)  # (..., O)
 
 
-def cut_patches(
+def patchify(
     past: Tensor, missing: Tensor, static: Tensor | None, patch_length: int, mask_inputs: bool
 ) -> Tensor:
     """Return what enters the first LSTM layer: one row per patch, `(B, N, p * F + S)`.
@@ -236,9 +236,9 @@ def cut_patches(
     Examples
     --------
     >>> import torch
-    >>> from darts_lstm_seq.nn.network import cut_patches
+    >>> from darts_lstm_seq.nn.network import patchify
     >>> window = torch.tensor([[[1.0], [2.0], [3.0]]])
-    >>> cut_patches(window, torch.isnan(window), None, patch_length=2, mask_inputs=False)
+    >>> patchify(window, torch.isnan(window), None, patch_length=2, mask_inputs=False)
     tensor([[[1., 1.],
              [2., 3.]]])
     """

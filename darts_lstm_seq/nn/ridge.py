@@ -1,7 +1,7 @@
 """What a straight line through the training windows knows before any training: ridge regression.
 
 A matrix from every input step to every forecast step has far more weights than few windows can
-tell; steps that lie whole seasons apart share theirs here. `path.py` starts from what is found.
+tell; steps that lie whole seasons apart share theirs here. `skip.py` starts from what is found.
 
 Source: closed-form linear forecasts as in Toner and Darlow, "An Analysis of Linear Time Series
 Forecasting Models", https://arxiv.org/abs/2403.14587; weights shared along a season as in Lin et
@@ -25,7 +25,7 @@ _FAR = 5.0
 _MOST_SEASONS, _MOST_WINDOWS = 64, 4096
 
 
-def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: int = 0) -> Tensor:
+def fit_ridge(past: Tensor, future: Tensor, season: int, n_windows: int, shift: int = 0) -> Tensor:
     """Return the weights `(T, L)` of linear forecasts from windows, all phases of a season alike.
 
     A forecast step sees its own phase in each season of the window, the levels of the seasons, the
@@ -49,9 +49,9 @@ def regress(past: Tensor, future: Tensor, season: int, n_windows: int, shift: in
     Examples
     --------
     >>> import torch
-    >>> from darts_lstm_seq.nn.ridge import regress
+    >>> from darts_lstm_seq.nn.ridge import fit_ridge
     >>> windows = torch.tensor([1.0, 0.0, -1.0]).repeat(20).unfold(0, 8, 1)  # (53, 8)
-    >>> weights = regress(windows[:, :6], windows[:, 6:], season=3, n_windows=53)  # (2, 6)
+    >>> weights = fit_ridge(windows[:, :6], windows[:, 6:], season=3, n_windows=53)  # (2, 6)
     >>> (weights @ windows[0, :6].double()).round(decimals=1)
     tensor([1., 0.], dtype=torch.float64)
     """

@@ -1,9 +1,9 @@
 """The straight way from the window to the forecast, beside the LSTM: linear, and aware of a season.
 
 What repeats every season and what merely goes on needs no hidden state; the LSTM is left with the
-rest. With few training windows the path leans on six learnt numbers, and on the last season or
+rest. With few training windows the skip leans on six learnt numbers, and on the last season or
 what `regression.py` found; with many on a matrix of its own from each input step to each output
-step. When and on what the path is prepared is decided in `module.py`.
+step. When and on what the skip is prepared is decided in `module.py`.
 
 Source: the linear models of Zeng et al., "Are Transformers Effective for Time Series Forecasting?",
 https://arxiv.org/abs/2205.13504, for the matrix; the components of exponential smoothing (level,
@@ -17,8 +17,8 @@ from torch.nn.functional import linear
 
 # N windows, B batch, L input steps, T output steps, C components, G gains
 
-# how far one step of the optimiser moves the path, as a multiple of the LSTM's weights
-_GAINS_PACE, _MATRIX_PACE = 6.0, 3.0
+# how far one step of the optimiser moves the skip, as a multiple of the LSTM's weights
+_COEFFICIENTS_LR_SCALE, _WEIGHT_LR_SCALE = 6.0, 3.0
 # windows per weight from which on the matrix leads, not the season
 _ENOUGH = 10
 # from which autocorrelation on there is a season: of so many standard errors, but never below the
@@ -28,10 +28,10 @@ _SURE, _WEAKEST, _STRONG = 4.0, 0.1, 0.4
 _NEARLY_BEST = 0.8
 
 
-class SeasonalPath(nn.Module):
+class SeasonalSkip(nn.Module):
     """Linear forecasts of each component from its own window, all components alike.
 
-    Before `prepare` the path forecasts the last value.
+    Before `initialize` the skip forecasts the last value.
 
     Parameters
     ----------
@@ -45,37 +45,37 @@ class SeasonalPath(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from darts_lstm_seq.nn.skip import SeasonalPath
-    >>> path = SeasonalPath(input_chunk_length=4, output_chunk_length=2)
+    >>> from darts_lstm_seq.nn.skip import SeasonalSkip
+    >>> skip = SeasonalSkip(input_chunk_length=4, output_chunk_length=2)
     >>> window = torch.tensor([[[1.0], [2.0], [1.0], [3.0]]])
-    >>> path(window).flatten()
+    >>> skip(window).flatten()
     tensor([3., 3.], grad_fn=<ViewBackward0>)
-    >>> path.prepare(season=2, n_windows=0)
-    >>> path(window).flatten()
+    >>> skip.initialize(season=2, n_windows=0)
+    >>> skip(window).flatten()
     tensor([1., 3.], grad_fn=<ViewBackward0>)
     """
 
-    known: Tensor
-    gained: Tensor
-    pace: Tensor
+    base_weight: Tensor
+    basis: Tensor
+    lr_scale: Tensor
 
     def __init__(
         self, input_chunk_length: int, output_chunk_length: int, output_chunk_shift: int = 0
     ) -> None:
         super().__init__()
         self.shift = output_chunk_shift
-        self.gains = nn.Parameter(torch.zeros(6))
-        self.matrix = nn.Parameter(torch.zeros(output_chunk_length, input_chunk_length))
-        # the whole path is one matrix from the window to the forecast, for a step of small
+        self.coefficients = nn.Parameter(torch.zeros(6))
+        self.weight = nn.Parameter(torch.zeros(output_chunk_length, input_chunk_length))
+        # the whole skip is one matrix from the window to the forecast, for a step of small
         # operations costs more than the LSTM (`benchmarks/bench_predict.py`):
         # known + gains @ gained + pace * matrix
-        self.register_buffer("known", torch.zeros_like(self.matrix))
-        self.register_buffer("gained", torch.zeros(len(self.gains), *self.matrix.shape))
-        self.register_buffer("pace", torch.zeros(()))
-        self.prepare(season=1, n_windows=0)
+        self.register_buffer("base_weight", torch.zeros_like(self.weight))
+        self.register_buffer("basis", torch.zeros(len(self.coefficients), *self.weight.shape))
+        self.register_buffer("lr_scale", torch.zeros(()))
+        self.initialize(season=1, n_windows=0)
 
     @torch.no_grad()
-    def prepare(self, season: int, n_windows: int, fitted: Tensor | None = None) -> None:
+    def initialize(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
         """Set what is known before training.
 
         Parameters
@@ -84,10 +84,10 @@ class SeasonalPath(nn.Module):
             Number of steps after which the series repeats itself, at most L; `1` for none.
         n_windows
             Number of training windows, over all components.
-        fitted
-            Weights `(T, L)` to start from, `regress`; there is then no matrix left to learn.
+        weights
+            Weights `(T, L)` to start from, `fit_ridge`; there is then no matrix left to learn.
         """
-        steps, length = self.matrix.shape
+        steps, length = self.weight.shape
         ahead = self.shift + torch.arange(steps)
         repeated = length - season + ahead % season  # (T,), of the last season
         cycles = (ahead // season + 1.0).unsqueeze(-1)  # (T, 1)
@@ -112,20 +112,22 @@ class SeasonalPath(nn.Module):
             level - profile,
         )
         scarcity = _ENOUGH * length / (_ENOUGH * length + n_windows)
-        for gained, part in zip(self.gained, parts, strict=True):
-            gained.copy_(_GAINS_PACE * scarcity * part)
-        if fitted is None:
-            self.known.copy_(last + scarcity * (profile - last))
-            self.pace.fill_(_MATRIX_PACE * (1 - scarcity))
+        for gained, part in zip(self.basis, parts, strict=True):
+            gained.copy_(_COEFFICIENTS_LR_SCALE * scarcity * part)
+        if weights is None:
+            self.base_weight.copy_(last + scarcity * (profile - last))
+            self.lr_scale.fill_(_WEIGHT_LR_SCALE * (1 - scarcity))
         else:
-            self.known.copy_(fitted)
-            self.pace.zero_()
+            self.base_weight.copy_(weights)
+            self.lr_scale.zero_()
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""
-        weights = torch.addcmul(self.known, self.pace, self.matrix)  # (T, L)
-        weights = torch.addmv(weights.flatten(), self.gained.flatten(1).T, self.gains)  # (TL,)
-        return linear(window.transpose(1, 2), weights.view_as(self.known)).transpose(1, 2)
+        weights = torch.addcmul(self.base_weight, self.lr_scale, self.weight)  # (T, L)
+        weights = torch.addmv(
+            weights.flatten(), self.basis.flatten(1).T, self.coefficients
+        )  # (TL,)
+        return linear(window.transpose(1, 2), weights.view_as(self.base_weight)).transpose(1, 2)
 
 
 def find_season(windows: Tensor, n_windows: int) -> int:

@@ -1,14 +1,13 @@
 """Several networks of one structure as one: weights stacked, trained by batched matrix products.
 
 A small network leaves a processor idle between its many small products; K of them, stacked, keep it
-busy. `StackedNetwork` computes what K ordinary networks of `network.py` would, `StepShares` gives
-each of them a learning rate of its own. The LSTM itself is in `recurrence.py`; batches, losses and
-the loop over steps are left to the caller.
+busy. `StackedNetwork` computes what K ordinary networks of `network.py` would. The LSTM itself is
+in `stacked_lstm.py`; batches, losses, optimisers and the loop over steps are left to the caller.
 
-Source: our own; the paths as in `path.py`. What it is worth: `benchmarks/bench_backtest.py`.
+Source: our own; the skips as in `skip.py`. What it is worth: `benchmarks/bench_backtest.py`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -16,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from darts_lstm_seq.nn.dropout import apply_stacked
-from darts_lstm_seq.nn.imputation import fill_gaps
-from darts_lstm_seq.nn.network import LSTMSeqNetwork, cut_patches, lead_to_outputs
-from darts_lstm_seq.nn.stacked_lstm import Recurrence
+from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.nn.network import LSTMSeqNetwork, patchify, skip_to_outputs
+from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
 
 # K stacked networks, B batch, L input steps, T output steps, F past features, S static features,
 # D future features, N patches, I inputs of a layer, H hidden, R = I + 1 + H rows of its weights,
-# O outputs per forecast step, C target components, G gains of the path
+# O outputs per forecast step, C target components, G gains of the skip
 
 _EQUAL = (
     "output_chunk_length",
@@ -30,7 +29,7 @@ _EQUAL = (
     "patch_length",
     "mask_inputs",
     "target_dim",
-    "path_outputs",
+    "skip_outputs",
 )
 
 
@@ -40,12 +39,12 @@ class StackedNetwork(nn.Module):
     Parameters
     ----------
     networks
-        The networks whose weights (and prepared paths) are copied.
+        The networks whose weights (and prepared skips) are copied.
 
     Raises
     ------
     ValueError
-        If the networks differ in more than the values of their weights and paths.
+        If the networks differ in more than the values of their weights and skips.
 
     Examples
     --------
@@ -75,7 +74,7 @@ class StackedNetwork(nn.Module):
                 for name, weight in first.named_parameters()
             }
         )
-        slow = {id(weight) for weight in first.slow_parameters()}
+        slow = {id(weight) for weight in first.reduced_lr_parameters()}
         self._slow = [
             name.replace(".", "/")
             for name, weight in first.named_parameters()
@@ -86,16 +85,16 @@ class StackedNetwork(nn.Module):
         self.patch_length = first.patch_length
         self.mask_inputs = first.mask_inputs
         self.target_dim = first.target_dim
-        self.path_outputs = first.path_outputs
+        self.skip_outputs = first.skip_outputs
         self.dropouts = deepcopy(first.dropouts)
         self.masks = [network.masks for network in networks]
         self.has_future = first.future_head is not None
-        self.has_path = first.path is not None
-        self.load_paths(networks)
+        self.has_skip = first.skip is not None
+        self.load_skips(networks)
 
     @torch.no_grad()
-    def load_paths(self, networks: Sequence[LSTMSeqNetwork]) -> None:
-        """Take over what the paths of the networks know; their weights stay.
+    def load_skips(self, networks: Sequence[LSTMSeqNetwork]) -> None:
+        """Take over what the skips of the networks know; their weights stay.
 
         Parameters
         ----------
@@ -129,28 +128,28 @@ class StackedNetwork(nn.Module):
             stacked = self.weights[name]
             return stacked if count == len(stacked) else stacked[:count]
 
-        filled, missing = fill_gaps(past.flatten(0, 1))  # (KB, L, F)
+        filled, missing = impute(past.flatten(0, 1))  # (KB, L, F)
         flat_static = None if static is None else static.flatten(0, 1)
-        steps = cut_patches(filled, missing, flat_static, self.patch_length, self.mask_inputs)
+        steps = patchify(filled, missing, flat_static, self.patch_length, self.mask_inputs)
         x = steps.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
         for layer, dropout in enumerate(self.dropouts):
             is_last = layer == len(self.dropouts) - 1
             rows = _join_weights(weight, f"layers/{layer}")  # (K, 4H, R)
-            x = Recurrence.apply(x, rows, not is_last)  # (N, K, H, B), last (K, H, B)
+            x = StackedLSTM.apply(x, rows, not is_last)  # (N, K, H, B), last (K, H, B)
             x = self._drop(dropout, x)
         state = x.transpose(1, 2)  # (K, B, H)
         forecast = _linear(state, weight, "head")  # (K, B, TO)
         forecast = forecast.unflatten(-1, (self.output_chunk_length, self.output_dim))
-        if self.has_path:
+        if self.has_skip:
             target = filled[..., : self.target_dim].unflatten(0, (count, batch))  # (K, B, L, C)
-            forecast = forecast + self._follow_path(target, weight)
+            forecast = forecast + self._skip(target, weight)
         if future is not None and self.has_future:
             hidden = _linear(future.flatten(1, 2), weight, "future_head/0").relu()  # (K, BT, H)
             ahead = _linear(hidden, weight, "future_head/2")  # (K, BT, O)
             forecast = forecast + ahead.view_as(forecast)
         return forecast
 
-    def slow_parameters(self) -> list[nn.Parameter]:
+    def reduced_lr_parameters(self) -> list[nn.Parameter]:
         """Return the stacked weights `(K, ...)` that learn more slowly, see `LSTMSeqNetwork`."""
         return [self.weights[name] for name in self._slow]
 
@@ -177,20 +176,21 @@ class StackedNetwork(nn.Module):
             return dropout(x)
         return apply_stacked(masks, x, dropout.p)
 
-    def _follow_path(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
-        known, gained, pace = (
-            self.get_buffer(f"path/{name}")[: len(target)] for name in ("known", "gained", "pace")
+    def _skip(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
+        base, basis, lr_scale = (
+            self.get_buffer(f"skip/{name}")[: len(target)]
+            for name in ("base_weight", "basis", "lr_scale")
         )
-        learnt = torch.einsum("kg,kgtl->ktl", weight("path/gains"), gained)
-        matrix = known + learnt + pace[:, None, None] * weight("path/matrix")  # (K, T, L)
+        learnt = torch.einsum("kg,kgtl->ktl", weight("skip/coefficients"), basis)
+        matrix = base + learnt + lr_scale[:, None, None] * weight("skip/weight")  # (K, T, L)
         windows = target.transpose(2, 3)  # (K, B, C, L)
         straight = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
         straight = straight.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
-        return lead_to_outputs(straight, self.output_dim, self.path_outputs)  # (K, B, T, O)
+        return skip_to_outputs(straight, self.output_dim, self.skip_outputs)  # (K, B, T, O)
 
     @torch.no_grad()
     def unstack(self, index: int, network: LSTMSeqNetwork) -> None:
-        """Copy the weights of one network into an ordinary network, and what its path knows.
+        """Copy the weights of one network into an ordinary network, and what its skip knows.
 
         Parameters
         ----------
@@ -203,53 +203,6 @@ class StackedNetwork(nn.Module):
         for name, _ in network.named_buffers():
             weights[name] = getattr(self, name.replace(".", "/"))[index]
         network.load_state_dict({name.replace("/", "."): value for name, value in weights.items()})
-
-
-class StepShares:
-    """A learning rate for each network of a stack: shortens the optimiser's step afterwards.
-
-    Exact for optimisers that treat each number on its own and step in proportion to their learning
-    rate: SGD, Adam, AdamW, RMSprop and most others.
-
-    Parameters
-    ----------
-    parameters
-        The stacked parameters, `(K, ...)` each.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from darts_lstm_seq.nn.stacked import StepShares
-    >>> weights = torch.nn.Parameter(torch.zeros(3, 1))
-    >>> optimizer = torch.optim.SGD([weights], lr=1.0)
-    >>> weights.grad = torch.full_like(weights, -8.0)
-    >>> shares = StepShares([weights])
-    >>> shares.remember()
-    >>> optimizer.step()
-    >>> shares.apply(torch.tensor([1.0, 0.5, 0.0]))  # the last network is done
-    >>> weights.detach().flatten()
-    tensor([8., 4., 0.])
-    """
-
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._now = [parameter.detach() for parameter in parameters]
-        self._before = [torch.empty_like(parameter) for parameter in self._now]
-
-    def remember(self) -> None:
-        """Keep the parameters as they are; call it before the optimiser's step."""
-        torch._foreach_copy_(self._before, self._now)
-
-    def apply(self, shares: Tensor) -> None:
-        """Take back all but a share of each network's step; call it after the optimiser's step.
-
-        Parameters
-        ----------
-        shares
-            From 0 (the network stays as it was) to 1 (the whole step), `(K,)`.
-        """
-        for before, now in zip(self._before, self._now, strict=True):
-            share = shares.view(-1, *[1] * (now.dim() - 1)).to(now)
-            torch.lerp(before, now, share, out=now)  # exact at both ends
 
 
 def _linear(x: Tensor, weight: Callable[[str], Tensor], name: str) -> Tensor:
@@ -286,31 +239,3 @@ def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
         trained = "trained" if value.requires_grad else "not trained"
         found[name] = (tuple(value.shape), value.dtype, value.device, trained)
     return found
-
-
-def clip_each(parameters: Iterable[nn.Parameter], most: float) -> None:
-    """Shorten the gradient of each network of a stack to a norm, as for one network alone.
-
-    Parameters
-    ----------
-    parameters
-        The stacked parameters, `(K, ...)` each.
-    most
-        The largest norm that is left as it is.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from darts_lstm_seq.nn.stacked import clip_each
-    >>> weights = torch.nn.Parameter(torch.zeros(2, 1))
-    >>> weights.grad = torch.tensor([[8.0], [0.5]])
-    >>> clip_each([weights], most=1.0)
-    >>> weights.grad.flatten()
-    tensor([1.0000, 0.5000])
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
-    norms = squares.sum(dim=0).sqrt()  # (K,)
-    factors = (most / (norms + 1e-6)).clamp(max=1)  # as PyTorch does
-    for gradient in gradients:
-        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))

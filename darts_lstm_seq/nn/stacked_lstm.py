@@ -19,19 +19,19 @@ from torch.autograd.function import once_differentiable
 # N time steps, K stacked networks, B batch, I inputs, H hidden, R = I + 1 + H rows of the weights
 
 
-class Recurrence(torch.autograd.Function):
+class StackedLSTM(torch.autograd.Function):
     """One LSTM layer: inputs `(N, K, I, B)` to its hidden states `(N, K, H, B)` or the last one.
 
-    `Recurrence.apply(inputs, weights, whole)`: the weights `(K, 4H, R)` are those of `nn.LSTM` side
-    by side, in its order of gates: of the inputs, both biases added, of the hidden state. With
+    `StackedLSTM.apply(inputs, weights, whole)`: the weights `(K, 4H, R)` are those of `nn.LSTM`
+    side by side, in its order of gates: of the inputs, both biases added, of the hidden state. With
     `whole` all hidden states are returned. First derivatives only.
 
     Examples
     --------
     >>> import torch
-    >>> from darts_lstm_seq.nn.stacked_lstm import Recurrence
+    >>> from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
     >>> inputs, weights = torch.zeros(24, 2, 1, 5), torch.zeros(2, 4 * 8, 1 + 1 + 8)
-    >>> Recurrence.apply(inputs, weights, False).shape
+    >>> StackedLSTM.apply(inputs, weights, False).shape
     torch.Size([2, 8, 5])
     """
 

@@ -29,25 +29,25 @@ from torch import Tensor, nn
 
 from darts_lstm_seq.batching.datasets import tensors_of
 from darts_lstm_seq.nn.ensemble import EnsembleNetwork
-from darts_lstm_seq.nn.imputation import fill_gaps
+from darts_lstm_seq.nn.imputation import impute
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.ridge import regress
-from darts_lstm_seq.nn.skip import SeasonalPath, find_season
-from darts_lstm_seq.nn.stacked import StepShares
+from darts_lstm_seq.nn.optim import PerNetworkLearningRate
+from darts_lstm_seq.nn.ridge import fit_ridge
+from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 from darts_lstm_seq.training.normalization import InstanceNorm, Standardizer
-from darts_lstm_seq.training.optimization import ClipsEach
+from darts_lstm_seq.training.optimization import PerNetworkClipping
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
 # F past features, D future covariates, S static features per window
 
 # a label further than this many spreads from its past counts as this far: squares stay finite
-_FURTHEST_LABEL = 1e3
+_MAX_NORMALIZED_LABEL = 1e3
 # where training windows are few, longer ones than this slow the LSTM down
-_SHORT_WINDOW = 12
+_FULL_LR_WINDOW = 12
 _FUSABLE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
-class LSTMSeqModule(ClipsEach, PLForecastingModule):
+class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
     """Everything between a Darts batch and `LSTMSeqNetwork`. Made by `LSTMSeqModel`.
 
     Parameters
@@ -56,13 +56,13 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         See `LSTMSeqModel`.
     mask_inputs
         Whether the network is told which inputs were missing.
-    find_level
+    use_training_level
         Whether windows may be measured by the level that the training data kept.
-    decay_rate
+    anneal_lr
         Whether the learning rate falls to zero along a cosine, where no scheduler was given.
-    held_back
+    low_data
         Whether training windows are so few that the LSTM would know them by heart: it learns more
-        slowly, and where there is a season the path comes from a regression.
+        slowly, and where there is a season the skip comes from a regression.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -80,19 +80,21 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         n_members: int,
         shared_weights: bool,
         mask_inputs: bool,
-        find_level: bool,
-        decay_rate: bool,
-        held_back: bool,
+        use_training_level: bool,
+        anneal_lr: bool,
+        low_data: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.n_members = n_members
         self.shared_weights = shared_weights
-        self.find_level = find_level
-        self.decay_rate = decay_rate
-        self.held_back = held_back
-        # of what `slow_parameters` says, as a share of the optimiser's rate
-        self.slow_rate = min(_SHORT_WINDOW / self.input_chunk_length, 1.0) if held_back else 1.0
+        self.use_training_level = use_training_level
+        self.anneal_lr = anneal_lr
+        self.low_data = low_data
+        # of what `reduced_lr_parameters` says, as a share of the optimiser's rate
+        self.lr_multiplier = (
+            min(_FULL_LR_WINDOW / self.input_chunk_length, 1.0) if low_data else 1.0
+        )
         self._n_steps: float | None = None  # of the training under way
         norm = self.use_reversible_instance_norm
         if norm:
@@ -120,10 +122,10 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
             patch_length=patch_length,
             dropout=dropout,
             mask_inputs=mask_inputs,
-            path=self._make_path(),
+            skip=self._make_skip(),
             target_dim=targets,
             # every quantile, but only the location of a family with a scale
-            path_outputs=self._nr_params if self._forecasts_values else 1,
+            skip_outputs=self._nr_params if self._forecasts_values else 1,
             # Darts takes any Monte-Carlo dropout layer, a silent one too, for a source of samples
             dropout_cls=MonteCarloDropout if dropout > 0 else nn.Identity,
         )
@@ -147,11 +149,11 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it
         return self.train_sample_shape
 
-    def _make_path(self) -> SeasonalPath | None:
+    def _make_skip(self) -> SeasonalSkip | None:
         # it adds to normalised values; positive values and counts are not shifted
         if self.rin is None or not self.rin.shifts:
             return None
-        return SeasonalPath(
+        return SeasonalSkip(
             self.input_chunk_length, self.output_chunk_length, self.output_chunk_shift
         )
 
@@ -189,7 +191,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         mixed = past.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         with torch.autocast("cpu", enabled=False) if mixed else nullcontext():
             if self._members_train and isinstance(self.network, EnsembleNetwork):
-                forecast = self.network.train_on(past, future, static)
+                forecast = self.network.forward_per_member(past, future, static)
             else:
                 forecast = self.network(past, future, static)
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
@@ -240,7 +242,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         return x if x is None or not self.standardize else scaler(x)
 
     @torch.no_grad()
-    def prepare(self, batch: TorchTrainingBatch, n_windows: int) -> None:
+    def initialize(self, batch: TorchTrainingBatch, n_windows: int) -> None:
         """Learn from training samples what does not depend on single windows.
 
         Parameters
@@ -259,25 +261,27 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
             if known:
                 scaler.fit(torch.cat(known))
         if self.rin is not None and self.rin.shifts:
-            self.rin.fit(batch.past_target, batch.future_target, find_level=self.find_level)
-        if self.network.has_path:
+            self.rin.fit(
+                batch.past_target, batch.future_target, use_training_level=self.use_training_level
+            )
+        if self.network.has_skip:
             season = find_season(batch.past_target, n_windows)
             count = n_windows * self.n_targets
-            is_regressed = self.held_back and season > 1
-            fitted = self._regress(batch, season, count) if is_regressed else None
-            self.network.prepare(season, count, fitted)
+            is_regressed = self.low_data and season > 1
+            fitted = self._fit_ridge(batch, season, count) if is_regressed else None
+            self.network.initialize_skip(season, count, fitted)
             if isinstance(self.likelihood, QuantileRegression):
-                self._spread_quantiles(batch)
+                self._initialize_quantiles(batch)
 
-    def _regress(self, batch: TorchTrainingBatch, season: int, n_windows: int) -> Tensor:
-        """Return the weights `(T, L)` of a path that few windows suffice for."""
+    def _fit_ridge(self, batch: TorchTrainingBatch, season: int, n_windows: int) -> Tensor:
+        """Return the weights `(T, L)` of a skip that few windows suffice for."""
         assert self.rin is not None
-        past = fill_gaps(self.rin(batch.past_target))[0]
+        past = impute(self.rin(batch.past_target))[0]
         past, future = (_rows_of_components(x).squeeze(-1) for x in (past, self._label(batch)))
-        return regress(past, future, season, n_windows, self.output_chunk_shift)
+        return fit_ridge(past, future, season, n_windows, self.output_chunk_shift)
 
-    def _spread_quantiles(self, batch: TorchTrainingBatch) -> None:
-        """Let quantiles start as far apart as the errors of the path, which training narrows.
+    def _initialize_quantiles(self, batch: TorchTrainingBatch) -> None:
+        """Let quantiles start as far apart as the errors of the skip, which training narrows.
 
         From nothing they would not get there in the few steps that few windows are worth.
         """
@@ -293,9 +297,9 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         # step by step, for PyTorch's quantiles are of 16 million values at most
         found = torch.stack([one.nanquantile(levels, dim=0) for one in errors.unbind(1)])
         spread = (found - found[:, [middle]]).nan_to_num().transpose(1, 2)  # (T, C, P)
-        self.network.shift_outputs(spread.flatten())
+        self.network.add_to_output_bias(spread.flatten())
 
-    def draw_masks(self, n_windows: int) -> None:
+    def reset_dropout_masks(self, n_windows: int) -> None:
         """Let the next training drop by masks of its own.
 
         Parameters
@@ -303,7 +307,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         n_windows
             Number of windows in a whole batch.
         """
-        self.network.draw_masks(n_windows * (self.n_targets if self.shared_weights else 1))
+        self.network.reset_dropout_masks(n_windows * (self.n_targets if self.shared_weights else 1))
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -337,7 +341,9 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
     def _label(self, batch: TorchTrainingBatch) -> Tensor:
         """Return what came `(B, T, C)`, in spreads of the past that was normalised last."""
         assert self.rin is not None
-        label = self.rin.transform(batch.future_target).clamp(-_FURTHEST_LABEL, _FURTHEST_LABEL)
+        label = self.rin.transform(batch.future_target).clamp(
+            -_MAX_NORMALIZED_LABEL, _MAX_NORMALIZED_LABEL
+        )
         # a constant past has no scale to measure labels by
         return torch.where(self.rin.constant, torch.nan, label)
 
@@ -372,20 +378,20 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         """
         self.optimizer_kwargs = self.choose_optimizer_kwargs(self.trainer.precision)
         configured = super().configure_optimizers()
-        if not self.decay_rate or self.lr_scheduler_cls is not None:
+        if not self.anneal_lr or self.lr_scheduler_cls is not None:
             return configured
         decay = torch.optim.lr_scheduler.LambdaLR(configured, self._share_of_rate)
         return [configured], [{"scheduler": decay, "interval": "step"}]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Let the optimiser take its step, of which what is to learn slowly keeps its share."""
-        if self.slow_rate == 1:
+        if self.lr_multiplier == 1:
             super().optimizer_step(*args, **kwargs)
             return
-        shares = StepShares(self.network.slow_parameters())
+        shares = PerNetworkLearningRate(self.network.reduced_lr_parameters())
         shares.remember()
         super().optimizer_step(*args, **kwargs)
-        shares.apply(torch.tensor([self.slow_rate], device=self.device))
+        shares.apply(torch.tensor([self.lr_multiplier], device=self.device))
 
     def stacked_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the members, `(K, ...)` each; none of a single network."""
@@ -406,7 +412,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
             return 1.0
         if step == 1 or self._n_steps is None:
             self._n_steps = self.trainer.estimated_stepping_batches  # infinite if without an end
-        return cosine_share(step, self._n_steps)
+        return cosine_factor(step, self._n_steps)
 
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of single steps."""
@@ -423,7 +429,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         ValueError
             If any is NaN or infinite: training would go on silently, or end.
         """
-        check_vital(self._last_loss, self.parameters(), self.current_epoch)
+        check_finite(self._last_loss, self.parameters(), self.current_epoch)
         super().on_train_epoch_end()
 
     @property
@@ -480,7 +486,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         try:
             return super().predict_step(batch, batch_idx, dataloader_idx)
         finally:
-            self._n_series, self.network.chosen = 0, None
+            self._n_series, self.network.member_of_row = 0, None
 
     def _choose_members(self, n_rows: int) -> None:
         samples = torch.arange(n_rows // self._n_series, device=self.device) + self._n_sampled
@@ -488,7 +494,7 @@ class LSTMSeqModule(ClipsEach, PLForecastingModule):
         chosen = (samples % self.n_members).repeat_interleave(self._n_series)
         if self.shared_weights:
             chosen = chosen.repeat_interleave(self.n_targets)
-        self.network.chosen = chosen
+        self.network.member_of_row = chosen
 
     def _get_batch_prediction(
         self, n: int, input_batch: TorchInferenceBatch, roll_size: int
@@ -529,12 +535,12 @@ def _steps_are_watched(trainer: Any) -> bool:
     )
 
 
-def cosine_share(step: int, n_steps: float) -> float:
+def cosine_factor(step: int, n_steps: float) -> float:
     """Return the share of the learning rate at a step: from 1 to 0 along a cosine."""
     return 0.5 * (1 + math.cos(math.pi * min(step / n_steps, 1.0)))
 
 
-def check_vital(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
+def check_finite(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
     """Raise a `ValueError` if the loss or any weight is NaN or infinite."""
     if not all(torch.isfinite(tensor).all() for tensor in (loss, *weights)):
         raise ValueError(

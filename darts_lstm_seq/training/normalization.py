@@ -106,14 +106,14 @@ class InstanceNorm(RINorm):
         for name in ("level", "level_spread", "level_reach", "step"):  # zero: unknown
             self.register_buffer(name, torch.zeros(input_dim))
 
-    def fit(self, past: Tensor, future: Tensor, find_level: bool) -> None:
+    def fit(self, past: Tensor, future: Tensor, use_training_level: bool) -> None:
         """Learn from training windows what single windows cannot tell.
 
         Parameters
         ----------
         past, future
             Input windows `(N, L, C)` and what followed them `(N, T, C)`.
-        find_level
+        use_training_level
             Whether to look for one level that the whole training data kept.
 
         Raises
@@ -136,7 +136,7 @@ class InstanceNorm(RINorm):
         past, future = past.double(), future.double()
         step = (future - past[:, -1:]).square().nanmean((0, 1)).sqrt()
         self.step.copy_(step.nan_to_num())
-        if not find_level:
+        if not use_training_level:
             return
         means = past.nanmean(dim=1)  # (N, C)
         whole = torch.cat([past, future], dim=1)  # (N, L + T, C)
@@ -161,7 +161,7 @@ class InstanceNorm(RINorm):
             if x.shape[1] == 1:  # a single step has no spread of its own
                 spread = self.step.to(x.dtype).expand_as(mean)
             if torch.compiler.is_compiling() or self.level_reach.any():
-                mean, spread = self._measure_by_level(mean, spread)
+                mean, spread = self._use_level(mean, spread)
             floor = 8 * limits.eps * mean.abs()
             self.constant = spread <= floor
             self.mean, self.stdev = mean, spread.clamp(min=floor.clamp(min=limits.tiny))
@@ -178,7 +178,7 @@ class InstanceNorm(RINorm):
         known = x.nan_to_num() * self.affine_weight + self.affine_bias
         return torch.where(torch.isnan(x), torch.nan, known)
 
-    def _measure_by_level(self, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    def _use_level(self, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Replace the mean and spread of windows that agree with the level of the training data."""
         agrees = (
             ((mean - self.level).abs() < self.level_reach)

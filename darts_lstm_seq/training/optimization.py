@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from darts_lstm_seq.nn.stacked import clip_each
+from darts_lstm_seq.nn.optim import clip_grad_norm_per_network
 
 
-class ClipsEach:
+class PerNetworkClipping:
     """Comes before a Lightning module: its stacked networks are clipped as each would be alone."""
 
     def stacked_parameters(self) -> Iterable[nn.Parameter]:
@@ -34,7 +34,7 @@ class ClipsEach:
                 optimizer, gradient_clip_val, gradient_clip_algorithm
             )
             return
-        clip_each(stacked, gradient_clip_val)
+        clip_grad_norm_per_network(stacked, gradient_clip_val)
         own = {id(one) for one in stacked}
         others = [one for one in self.parameters() if id(one) not in own]  # type: ignore[attr-defined]
         nn.utils.clip_grad_norm_(others, gradient_clip_val)

@@ -19,12 +19,13 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatc
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from darts_lstm_seq.batching.datasets import BatchTrainingDataset, draw, tensors_of
-from darts_lstm_seq.batching.sampler import LeanRandomSampler
+from darts_lstm_seq.batching.datasets import BatchTrainingDataset, draw_batch, tensors_of
+from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.stacked import StackedNetwork, StepShares, structure
-from darts_lstm_seq.training.module import LSTMSeqModule, check_vital, cosine_share
-from darts_lstm_seq.training.optimization import ClipsEach
+from darts_lstm_seq.nn.optim import PerNetworkLearningRate
+from darts_lstm_seq.nn.stacked import StackedNetwork, structure
+from darts_lstm_seq.training.module import LSTMSeqModule, check_finite, cosine_factor
+from darts_lstm_seq.training.optimization import PerNetworkClipping
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
@@ -83,7 +84,7 @@ class Training:
 
     def _draw_order(self) -> Tensor:
         torch.empty((), dtype=torch.int64).random_()  # as a `DataLoader` does for each epoch
-        return LeanRandomSampler(self.dataset).draw_order().to(torch.int32)
+        return CompactRandomSampler(self.dataset).draw_order().to(torch.int32)
 
     @cached_property
     def structure(self) -> str:
@@ -103,7 +104,7 @@ class Training:
     @cached_property
     def size(self) -> int:
         """Number of bytes of all its windows side by side, and of their order."""
-        window = sum(x.nbytes for x in tensors_of(draw(self.dataset, [0])).values())
+        window = sum(x.nbytes for x in tensors_of(draw_batch(self.dataset, [0])).values())
         return window * len(self.dataset) + 8 * self.n_steps * self.batch_size
 
     def batches(self) -> Tensor:
@@ -123,7 +124,7 @@ class Training:
         module, n_steps = self.module, self.n_steps
         configured = PLForecastingModule.configure_optimizers(module)  # as the user has chosen
         if module.lr_scheduler_cls is None:
-            shares = [cosine_share(i, n_steps) if module.decay_rate else 1 for i in range(n_steps)]
+            shares = [cosine_factor(i, n_steps) if module.anneal_lr else 1 for i in range(n_steps)]
             return torch.tensor(shares, dtype=torch.double)
         (optimizer,), settings = configured
         rates = []
@@ -157,7 +158,7 @@ def train(
     """
     # those with the fewest steps drop out first, from the end
     trainings = sorted(trainings, key=lambda one: one.n_steps, reverse=True)
-    batches = _Batches(trainings)
+    batches = _StackBatches(trainings)
     own = {
         "logger": False,
         "callbacks": None,
@@ -177,12 +178,14 @@ def train(
     stack.unstack()
 
 
-class _Batches:
+class _StackBatches:
     """The batch of each step: the windows of all networks that still train, one after another."""
 
     def __init__(self, trainings: Sequence[Training]) -> None:
         counts = torch.tensor([len(one.dataset) for one in trainings])  # (K,)
-        whole = [tensors_of(draw(one.dataset, list(range(len(one.dataset))))) for one in trainings]
+        whole = [
+            tensors_of(draw_batch(one.dataset, list(range(len(one.dataset))))) for one in trainings
+        ]
         self._windows = {
             name: torch.cat([tensors[name] for tensors in whole]) for name in whole[0]
         }  # (W, ...) each
@@ -205,7 +208,7 @@ class _Batches:
             yield TorchTrainingBatch(**batch)
 
 
-class _StackModule(ClipsEach, pl.LightningModule):
+class _StackModule(PerNetworkClipping, pl.LightningModule):
     """The Lightning module around a stack."""
 
     def __init__(self, trainings: Sequence[Training], bar: tqdm) -> None:
@@ -213,8 +216,8 @@ class _StackModule(ClipsEach, pl.LightningModule):
         self._trainings, self._bar = trainings, bar
         modules = [one.module for one in trainings]
         self.stack = StackedNetwork([cast(LSTMSeqNetwork, module.network) for module in modules])
-        self._rows = _Rows(self.stack)
-        self.lead = _lead(modules[0], self._rows)
+        self._rows = _StackAsNetwork(self.stack)
+        self.lead = _shared_module(modules[0], self._rows)
         # what was learnt from each network's training windows: (K, features) by owner and name
         self._learnt = {
             (part, name): torch.stack([getattr(module, part)._buffers[name] for module in modules])
@@ -234,7 +237,7 @@ class _StackModule(ClipsEach, pl.LightningModule):
 
     def training_step(self, batch: TorchTrainingBatch, _: int) -> Tensor:
         count = len(batch.past_target) // self._batch_size
-        self._serve(count)
+        self._select_networks(count)
         output, label = self.lead.forecast_and_label(batch, ModuleStage.TRAIN)
         # the mean of each network over its own known labels, summed over the networks
         known = ~torch.isnan(label)  # (KB, T, C)
@@ -250,7 +253,7 @@ class _StackModule(ClipsEach, pl.LightningModule):
         self._last_loss = loss.detach()
         return loss
 
-    def _serve(self, count: int) -> None:
+    def _select_networks(self, count: int) -> None:
         """Prepare for batches of the first `count` networks."""
         if count == self._count:
             return
@@ -262,13 +265,16 @@ class _StackModule(ClipsEach, pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kwargs = self.lead.choose_optimizer_kwargs(self.trainer.precision)
         optimizer = self.lead.optimizer_cls(self.stack.parameters(), **kwargs)
-        slow = self.stack.slow_parameters()
+        slow = self.stack.reduced_lr_parameters()
         known = {id(one) for one in slow}
         others = [one for one in self.stack.parameters() if id(one) not in known]
         rates = self._rates.to(self.device)
-        shares = [[one.module.slow_rate] for one in self._trainings]  # (K, 1)
+        shares = [[one.module.lr_multiplier] for one in self._trainings]  # (K, 1)
         slow_rates = rates * torch.tensor(shares, device=self.device)
-        self._shares = [(StepShares(others), rates), (StepShares(slow), slow_rates)]
+        self._shares = [
+            (PerNetworkLearningRate(others), rates),
+            (PerNetworkLearningRate(slow), slow_rates),
+        ]
         return optimizer
 
     def optimizer_step(
@@ -292,7 +298,7 @@ class _StackModule(ClipsEach, pl.LightningModule):
         if ended:
             self._bar.update(len(ended))
         if batch_idx + 1 == self._trainings[0].n_steps:
-            check_vital(self._last_loss, self.stack.parameters(), ended[0].n_epochs - 1)
+            check_finite(self._last_loss, self.stack.parameters(), ended[0].n_epochs - 1)
 
     def unstack(self) -> None:
         """Write the trained weights into the modules they came from."""
@@ -300,7 +306,7 @@ class _StackModule(ClipsEach, pl.LightningModule):
             self.stack.unstack(index, cast(LSTMSeqNetwork, one.module.network))
 
 
-class _Rows(nn.Module):
+class _StackAsNetwork(nn.Module):
     """Stands in for an `LSTMSeqNetwork`: the rows of a batch belong to the networks in turn."""
 
     def __init__(self, stack: StackedNetwork) -> None:
@@ -312,7 +318,7 @@ class _Rows(nn.Module):
         return self.stack.run_rows(self.count, past, future, static)
 
 
-def _lead(module: LSTMSeqModule, network: _Rows) -> LSTMSeqModule:
+def _shared_module(module: LSTMSeqModule, network: _StackAsNetwork) -> LSTMSeqModule:
     """Copy a module with another network in it."""
     lead = copy.deepcopy(module, {id(module.network): network})
     if lead.likelihood is None:

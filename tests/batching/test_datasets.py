@@ -28,7 +28,7 @@ from darts_lstm_seq.batching.datasets import (
     BatchInferenceDataset,
     BatchTrainingDataset,
     collate,
-    draw,
+    draw_batch,
 )
 
 INDEXES: dict[str, Callable[[int, int], pd.Index]] = {
@@ -439,7 +439,7 @@ def test_loaders_draw_whole_batches(num_workers: int) -> None:
 def test_one_batch_is_drawn_from_any_dataset() -> None:
     kwargs = Case((20,)).training()
     ours, theirs = BatchTrainingDataset(**kwargs), SequentialTorchTrainingDataset(**kwargs)
-    assert_same_batch(draw(ours, [2, 0]), draw(theirs, [2, 0]))
+    assert_same_batch(draw_batch(ours, [2, 0]), draw_batch(theirs, [2, 0]))
 
 
 class Lazy(Sequence):

@@ -5,7 +5,7 @@ import torch
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from darts_lstm_seq.batching.sampler import _CHUNK, LeanDataModule, LeanRandomSampler
+from darts_lstm_seq.batching.sampler import _CHUNK, CompactDataModule, CompactRandomSampler
 
 
 @pytest.mark.parametrize("length", [1, 2, 100, _CHUNK, 2 * _CHUNK + 1])
@@ -14,7 +14,7 @@ def test_the_order_is_that_of_pytorch(length: int) -> None:
     expected = [list(RandomSampler(range(length))) for _ in range(2)]
     after = torch.get_rng_state()
     torch.manual_seed(3)
-    sampler = LeanRandomSampler(range(length))
+    sampler = CompactRandomSampler(range(length))
     assert [list(sampler) for _ in range(2)] == expected
     assert len(sampler) == length
     assert torch.equal(torch.get_rng_state(), after)
@@ -28,12 +28,12 @@ def test_a_data_module_keeps_all_but_the_order() -> None:
         collate_fn=list,
         dataloader_kwargs={"pin_memory": False, "drop_last": True},
     )
-    ours = LeanDataModule.like(theirs)
+    ours = CompactDataModule.like(theirs)
     torch.manual_seed(0)
     expected = list(theirs.train_dataloader()), list(theirs.val_dataloader())
     torch.manual_seed(0)
     assert (list(ours.train_dataloader()), list(ours.val_dataloader())) == expected
-    assert isinstance(ours.train_dataloader().sampler, LeanRandomSampler)
+    assert isinstance(ours.train_dataloader().sampler, CompactRandomSampler)
     assert ours.predict_dataloader() == []
 
 
@@ -44,6 +44,6 @@ def test_an_order_that_the_user_chose_stays() -> None:
         ({"generator": generator}, RandomSampler),
         ({"shuffle": False, "sampler": SequentialSampler(range(10))}, SequentialSampler),
     ):
-        module = LeanDataModule.like(TorchDataModule(range(10), dataloader_kwargs=dict(kwargs)))
+        module = CompactDataModule.like(TorchDataModule(range(10), dataloader_kwargs=dict(kwargs)))
         assert type(module.train_dataloader().sampler) is sampler
-    assert LeanDataModule().train_dataloader() == []
+    assert CompactDataModule().train_dataloader() == []

@@ -379,7 +379,7 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # folds of 28 to 33 steps have 20 to 25 windows
-    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._FEW_HORIZONS", (22 / HORIZON, 0))
+    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._LOW_DATA_WINDOWS", (22 / HORIZON, 0))
     hold(quick | {"dropout": None}, counts, series=make(), stride=1)
     assert counts.stacks == [3, 3]
 
@@ -387,9 +387,9 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
 def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._FEW_HORIZONS", (22 / HORIZON, 0))
+    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._LOW_DATA_WINDOWS", (22 / HORIZON, 0))
     monkeypatch.setattr(
-        "darts_lstm_seq.training.module._SHORT_WINDOW", quick["input_chunk_length"] / 4
+        "darts_lstm_seq.training.module._FULL_LR_WINDOW", quick["input_chunk_length"] / 4
     )
     hold(quick, counts, series=make(), stride=1)
     assert counts.stacks == [6]
@@ -600,7 +600,7 @@ def test_grid_search(
     arguments = {"forecast_horizon": 3, "start": 0.85, "metric": mae}
     _, best, error = LSTMSeqModel.gridsearch(grid, make(), **arguments)
     assert (len(counts.stacks), counts.alone) == (2, 0)
-    monkeypatch.setattr(backtest, "_why_not", lambda *_: "not now")
+    monkeypatch.setattr(backtest, "unsupported_reason", lambda *_: "not now")
     _, by_loop, expected = LSTMSeqModel.gridsearch(grid, make(), **arguments)
     assert (len(counts.stacks), counts.alone) == (2, sum(counts.stacks))
     assert best == by_loop

@@ -416,9 +416,9 @@ def test_only_the_default_normalisation_learns_a_level(tiny: Tiny) -> None:
     assert reaches[True] == 0
 
 
-def held_back(model: LSTMSeqModel) -> tuple[float, float]:
+def low_data(model: LSTMSeqModel) -> tuple[float, float]:
     (dropout,) = model.model.network.dropouts
-    return dropout.p, model.model.slow_rate
+    return dropout.p, model.model.lr_multiplier
 
 
 @pytest.mark.parametrize(
@@ -435,11 +435,11 @@ def test_few_windows_hold_the_lstm_back(length: int, n_windows: int, few: bool, 
     expected = (0.9, 12 / length) if few else (0.5, 1)
     series = wave(length + T - 1 + n_windows)
     model = LSTMSeqModel(length, T, **tiny | {"dropout": None, "batch_size": 1024}).fit(series)
-    assert held_back(model) == expected
+    assert low_data(model) == expected
     model.fit(wave(100), epochs=1)  # goes on with the network that is there
-    assert held_back(model) == expected
+    assert low_data(model) == expected
     model.save("few.pt")
-    assert held_back(LSTMSeqModel.load("few.pt")) == expected
+    assert low_data(LSTMSeqModel.load("few.pt")) == expected
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_what_holds_the_lstm_back(
     changes: Tiny, arguments: Tiny, expected: tuple[float, float], tiny: Tiny
 ) -> None:
     params = tiny | {"input_chunk_length": 16, "output_chunk_length": T, "dropout": None} | changes
-    assert held_back(LSTMSeqModel(**params).fit(wave(50), **arguments)) == expected
+    assert low_data(LSTMSeqModel(**params).fit(wave(50), **arguments)) == expected
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -468,7 +468,7 @@ def test_what_knows_windows_by_heart_takes_a_share_of_each_step(
     params = {"n_members": n_members, "optimizer_cls": cls, "batch_size": 1024, "n_epochs": 0}
     weights = {}
     for rate in (0.0, 0.25, 1.0):
-        monkeypatch.setattr("darts_lstm_seq.training.module._SHORT_WINDOW", rate * L)
+        monkeypatch.setattr("darts_lstm_seq.training.module._FULL_LR_WINDOW", rate * L)
         model = LSTMSeqModel(L, T, **tiny | params).fit(wave(50))
         # the head starts at zero, where the LSTM has no gradient yet
         head = [x for name, x in model.model.named_parameters() if "head" in name]

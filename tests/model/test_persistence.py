@@ -170,7 +170,7 @@ def test_saving_leaves_the_network_to_its_own_file(fitted: LSTMSeqModel) -> None
     assert b"_network_bytes" in pickle.dumps(fitted)
 
 
-# --- unharmed ------------------------------------------------------------------------------------
+# --- rollback_on_error ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
@@ -190,7 +190,7 @@ def test_whatever_fails_within_is_undone(error: type[BaseException], fitted: LST
 
     attributes, expected = dict(vars(fitted)), told(fitted)
     names = {name: list(attributes[name]) for name in ("pl_module_params", "trainer_params")}
-    with pytest.raises(error), persistence.unharmed(fitted):
+    with pytest.raises(error), persistence.rollback_on_error(fitted):
         wreck()
     assert vars(fitted).keys() == attributes.keys()
     for name, keys in names.items():
@@ -201,7 +201,7 @@ def test_whatever_fails_within_is_undone(error: type[BaseException], fitted: LST
 
 
 def test_what_succeeds_within_stays(fitted: LSTMSeqModel) -> None:
-    with persistence.unharmed(fitted):
+    with persistence.rollback_on_error(fitted):
         fitted.added = 3
         with torch.no_grad():
             fitted.model.network.head.bias.fill_(5.0)
@@ -216,7 +216,7 @@ def test_a_network_that_was_made_within_is_gone(tiny: Tiny, series: TimeSeries) 
         model.fit(series)
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), persistence.unharmed(model):
+    with pytest.raises(ZeroDivisionError), persistence.rollback_on_error(model):
         fit_and_fail()
     assert not model.model_created
     assert model.trainer is None

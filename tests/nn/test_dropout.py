@@ -61,7 +61,7 @@ def test_only_a_training_drops() -> None:
     network = LSTMSeqNetwork(1, 2, 1, hidden_dim=5, dropout=0.5, dropout_cls=nn.Dropout).eval()
     past = torch.randn(4, 6, 1)
     expected = network(past)
-    network.draw_masks(4)
+    network.reset_dropout_masks(4)
     assert torch.equal(network(past), expected)
     network.train()
     assert not torch.equal(network(past), network(past))

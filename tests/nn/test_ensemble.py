@@ -12,7 +12,7 @@ from torch import Tensor
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.nn.ensemble import EnsembleNetwork
-from darts_lstm_seq.nn.skip import SeasonalPath
+from darts_lstm_seq.nn.skip import SeasonalSkip
 
 K, L, T, C = 3, 8, 4, 2
 
@@ -29,12 +29,12 @@ def _network(**changes: Any) -> EnsembleNetwork:
         "output_dim": C,
         "hidden_dim": 5,
         "target_dim": C,
-        "path": SeasonalPath(L, T),
+        "skip": SeasonalSkip(L, T),
     }
     network = EnsembleNetwork(K, **settings | changes)
-    with torch.no_grad():  # beside a path the heads start at zero
+    with torch.no_grad():  # beside a skip the heads start at zero
         for name, weight in network.stack.weights.items():
-            if name.startswith(("head", "path")):
+            if name.startswith(("head", "skip")):
                 weight.normal_()
     return network
 
@@ -43,23 +43,23 @@ def _network(**changes: Any) -> EnsembleNetwork:
     "changes",
     [
         {},
-        {"path": None},
+        {"skip": None},
         {"n_rnn_layers": 2, "patch_length": 3},
         {"future_dim": 2, "static_dim": 3, "mask_inputs": True},
-        {"output_dim": 3 * C, "path_outputs": 3},
+        {"output_dim": 3 * C, "skip_outputs": 3},
     ],
 )
 def test_the_forecast_is_the_mean_of_the_members(changes: dict[str, Any]) -> None:
     network = _network(**changes)
-    network.prepare(season=4, n_windows=20)
+    network.initialize_skip(season=4, n_windows=20)
     past = _random(6, L, C)
     future = _random(6, T, 2, seed=1) if "future_dim" in changes else None
     static = _random(6, 3, seed=2) if "static_dim" in changes else None
     alone = [member(past, future, static) for member in network.members()]
     assert (alone[0] - alone[1]).abs().max() > 0.01  # they differ in their first weights
     torch.testing.assert_close(network(past, future, static), sum(alone) / K, rtol=1e-5, atol=1e-5)
-    network.chosen = torch.tensor([2, 0, 1, 1, 0, 2])
-    chosen = torch.stack([alone[k][row] for row, k in enumerate(network.chosen.tolist())])
+    network.member_of_row = torch.tensor([2, 0, 1, 1, 0, 2])
+    chosen = torch.stack([alone[k][row] for row, k in enumerate(network.member_of_row.tolist())])
     torch.testing.assert_close(network(past, future, static), chosen, rtol=1e-5, atol=1e-5)
     states = torch.cat([member.encode(past, static) for member in network.members()], dim=1)
     torch.testing.assert_close(network.encode(past, static), states)
@@ -67,10 +67,10 @@ def test_the_forecast_is_the_mean_of_the_members(changes: dict[str, Any]) -> Non
 
 def test_each_member_learns_from_its_own_rows() -> None:
     network = _network()
-    network.prepare(season=4, n_windows=20)
+    network.initialize_skip(season=4, n_windows=20)
     past = _random(K * 2, L, C)
     members = network.members()
-    forecasts = network.train_on(past, None, None)
+    forecasts = network.forward_per_member(past, None, None)
     for k, member in enumerate(members):
         rows = slice(2 * k, 2 * k + 2)
         torch.testing.assert_close(forecasts[rows], member(past[rows]), rtol=1e-5, atol=1e-5)
@@ -85,7 +85,7 @@ def test_each_member_learns_from_its_own_rows() -> None:
 
 def test_what_the_paths_know_travels_with_the_weights() -> None:
     network, other = _network(), _network()
-    network.prepare(season=4, n_windows=20)
+    network.initialize_skip(season=4, n_windows=20)
     past = _random(2, L, C)
     assert not torch.allclose(other(past), network(past))
     other.load_state_dict(network.state_dict())

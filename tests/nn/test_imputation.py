@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from oracles import bridge_gaps
 from torch import Tensor, nn
 
-from darts_lstm_seq.nn.imputation import fill_gaps
+from darts_lstm_seq.nn.imputation import impute
 
 NAN = float("nan")
 
 
 class _Filler(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return fill_gaps(x)
+        return impute(x)
 
 
 windows = st.lists(st.one_of(st.just(NAN), st.floats(-1e6, 1e6, width=32)), min_size=1, max_size=40)
@@ -35,7 +35,7 @@ windows = st.lists(st.one_of(st.just(NAN), st.floats(-1e6, 1e6, width=32)), min_
 @example([0.0, NAN, 0.0, NAN, NAN, 3.0]).via("several gaps")
 def test_like_a_loop(values: list[float]) -> None:
     window = np.array(values)
-    filled, missing = fill_gaps(torch.tensor(window)[None, :, None])
+    filled, missing = impute(torch.tensor(window)[None, :, None])
     np.testing.assert_allclose(filled[0, :, 0], bridge_gaps(window), rtol=1e-12, atol=1e-9)
     np.testing.assert_array_equal(missing[0, :, 0], np.isnan(window))
 
@@ -53,7 +53,7 @@ def test_windows_and_features_do_not_mix(share: float, length: int, dtype: torch
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, length, 3))
     x[rng.random(x.shape) < share] = NAN
-    filled, missing = fill_gaps(torch.tensor(x, dtype=dtype))
+    filled, missing = impute(torch.tensor(x, dtype=dtype))
     expected = np.apply_along_axis(bridge_gaps, 1, x)
     assert filled.dtype == dtype
     assert missing.dtype == torch.bool
@@ -69,33 +69,33 @@ def test_the_traced_way_is_the_eager_way(length: int) -> None:
     for share in (0.0, 0.5, 1.0):
         x = rng.normal(size=(20, length, 3))
         x[rng.random(x.shape) < share] = NAN
-        for ours, theirs in zip(fill_gaps(torch.tensor(x)), traced(torch.tensor(x)), strict=True):
+        for ours, theirs in zip(impute(torch.tensor(x)), traced(torch.tensor(x)), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 def test_known_values_stay_bit_for_bit() -> None:
     x = torch.tensor([[[1e30], [NAN], [-1e-30], [0.1]]])
-    filled, _ = fill_gaps(x)
+    filled, _ = impute(x)
     assert torch.equal(filled[0, [0, 2, 3]], x[0, [0, 2, 3]])
     assert torch.isfinite(filled).all()
 
 
 def test_the_input_is_left_alone() -> None:
     x = torch.tensor([[[1.0], [NAN]]])
-    fill_gaps(x)
+    impute(x)
     assert torch.isnan(x[0, 1, 0])
 
 
 def test_half_precision() -> None:
     x = torch.tensor([[[1.0], [NAN], [NAN], [4.0]]], dtype=torch.float16)
-    filled, _ = fill_gaps(x)
+    filled, _ = impute(x)
     assert filled.dtype == torch.float16
     assert filled.flatten().tolist() == pytest.approx([1, 2, 3, 4], rel=1e-3)
 
 
 def test_gradients_pass_through_the_known_values_alone() -> None:
     x = torch.tensor([[[1.0], [NAN], [3.0], [NAN]]], requires_grad=True)
-    filled, _ = fill_gaps(x)
+    filled, _ = impute(x)
     (gradient,) = torch.autograd.grad(filled.sum(), x)
     # the bridge is half of either neighbour, the end repeats the last value
     assert gradient.flatten().tolist() == pytest.approx([1.5, 0.0, 2.5, 0.0])

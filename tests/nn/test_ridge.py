@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracles import seasonal_regression
 from torch import Tensor
 
-from darts_lstm_seq.nn.ridge import regress
+from darts_lstm_seq.nn.ridge import fit_ridge
 
 NAN = float("nan")
 
@@ -21,7 +21,7 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 def _check(length: int, steps: int, season: int, shift: int, count: int) -> None:
     past, future = _random(count, length), 3 * _random(count, steps, seed=1)
     future[0] *= 10  # further away than others
-    found = regress(past, future, season, n_windows=99, shift=shift)
+    found = fit_ridge(past, future, season, n_windows=99, shift=shift)
     expected = seasonal_regression(past.numpy(), future.numpy(), season, 99, shift)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
 
@@ -56,7 +56,7 @@ def _error(past: Tensor, future: Tensor, weights: Tensor) -> float:
 def test_a_noisy_season_is_averaged_over_the_seasons_seen() -> None:
     series = _random(24, seed=3).repeat(60) + _random(24 * 60)
     past, future = _windows(series, 168, 96)
-    weights = regress(past[:800], future[:800], season=24, n_windows=10**6)
+    weights = fit_ridge(past[:800], future[:800], season=24, n_windows=10**6)
     repeated = torch.eye(168, dtype=torch.double)[144 + torch.arange(96) % 24]
     # the mean of seven seasons carries a seventh of the noise: sqrt(1 + 1/7) for sqrt(2)
     assert _error(past[1064:], future[1064:], weights) < 0.8 * _error(
@@ -67,14 +67,14 @@ def test_a_noisy_season_is_averaged_over_the_seasons_seen() -> None:
 def test_a_wandering_level_is_followed() -> None:
     series = 3 * _random(12, seed=3).repeat(40) + _random(480).cumsum(0)
     past, future = _windows(series, 36, 12)
-    weights = regress(past[:300], future[:300], season=12, n_windows=10**6)
+    weights = fit_ridge(past[:300], future[:300], season=12, n_windows=10**6)
     best = torch.arange(1, 13).sqrt().mean() * (2 / np.pi) ** 0.5  # of a walk from the last value
     assert _error(past[348:], future[348:], weights) < 1.3 * best
 
 
 def test_few_windows_repeat_the_last_season() -> None:
     past, future = _windows(_random(60), 12, 6)
-    weights = regress(past, future, season=4, n_windows=0)
+    weights = fit_ridge(past, future, season=4, n_windows=0)
     assert torch.equal(weights, torch.eye(12, dtype=torch.double)[8 + torch.arange(6) % 4])
 
 
@@ -82,30 +82,30 @@ def test_the_clearer_a_signal_the_fewer_windows_will_do() -> None:
     for noise, is_clear in ((0.1, True), (10.0, False)):
         series = 10 * _random(12, seed=3).repeat(12) + torch.arange(144) + noise * _random(144)
         past, future = _windows(series, 24, 12)
-        weights = regress(past, future, season=12, n_windows=len(past))
-        many = regress(past, future, season=12, n_windows=10**9)
+        weights = fit_ridge(past, future, season=12, n_windows=len(past))
+        many = fit_ridge(past, future, season=12, n_windows=10**9)
         assert ((weights - many).abs().max() < 0.05) == is_clear
 
 
 def test_windows_that_knew_nothing_of_what_came_do_not_decide() -> None:
     past, future = _windows(_random(6, seed=3).repeat(20) + 0.1 * _random(120), 18, 6)
-    weights = regress(past, future, season=6, n_windows=10**6)
+    weights = fit_ridge(past, future, season=6, n_windows=10**6)
     future = future.clone()
     future[50] = 1e3
-    assert (regress(past, future, season=6, n_windows=10**6) - weights).abs().max() < 0.1
+    assert (fit_ridge(past, future, season=6, n_windows=10**6) - weights).abs().max() < 0.1
 
 
 def test_missing_labels_count_as_the_level_and_hurt_little() -> None:
     past, future = _windows(_random(6, seed=3).repeat(20) + 0.1 * _random(120), 18, 6)
-    weights = regress(past, future, season=6, n_windows=10**6)
+    weights = fit_ridge(past, future, season=6, n_windows=10**6)
     future = future.clone()
     future[50, 3:] = NAN
-    assert (regress(past, future, season=6, n_windows=10**6) - weights).abs().max() < 0.1
-    assert regress(past, NAN * future, season=6, n_windows=10**6).max() < 1e-3
+    assert (fit_ridge(past, future, season=6, n_windows=10**6) - weights).abs().max() < 0.1
+    assert fit_ridge(past, NAN * future, season=6, n_windows=10**6).max() < 1e-3
 
 
 def test_many_windows_are_thinned_out() -> None:
     past, future = _windows(_random(12, seed=3).repeat(1000) + _random(12000), 36, 12)
-    thinned = regress(past[::3], future[::3], season=12, n_windows=10**6)
+    thinned = fit_ridge(past[::3], future[::3], season=12, n_windows=10**6)
     assert len(past) > 2 * 4096
-    assert torch.equal(regress(past, future, season=12, n_windows=10**6), thinned)
+    assert torch.equal(fit_ridge(past, future, season=12, n_windows=10**6), thinned)

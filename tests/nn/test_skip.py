@@ -1,4 +1,4 @@
-"""The linear path against a loop that knows seasons by their calendar, and the season it finds."""
+"""The linear skip against a loop that knows seasons by their calendar, and the season it finds."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracles import seasonal_forecast
 from torch import Tensor
 
-from darts_lstm_seq.nn.skip import SeasonalPath, find_season
+from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 
 NAN = float("nan")
 
@@ -18,15 +18,15 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def _path(
+def _skip(
     length: int, steps: int, season: int, n_windows: int = 50, shift: int = 0
-) -> SeasonalPath:
-    path = SeasonalPath(length, steps, shift).double()
-    path.prepare(season, n_windows)
+) -> SeasonalSkip:
+    skip = SeasonalSkip(length, steps, shift).double()
+    skip.initialize(season, n_windows)
     with torch.no_grad():
-        path.gains.copy_(_random(6, seed=1))
-        path.matrix.copy_(_random(steps, length, seed=2))
-    return path
+        skip.coefficients.copy_(_random(6, seed=1))
+        skip.weight.copy_(_random(steps, length, seed=2))
+    return skip
 
 
 @pytest.mark.parametrize("shift", [0, 2])
@@ -35,14 +35,14 @@ def _path(
     [(1, 1, 1), (1, 4, 1), (2, 3, 1), (4, 5, 2), (6, 7, 3), (8, 3, 4), (24, 12, 12), (26, 30, 12)],
 )
 def test_it_is_the_loop(length: int, steps: int, season: int, shift: int) -> None:
-    path = _path(length, steps, season, shift=shift)
+    skip = _skip(length, steps, season, shift=shift)
     windows = _random(3, length, 2, seed=3)
-    for window, forecast in zip(windows, path(windows).detach(), strict=True):
+    for window, forecast in zip(windows, skip(windows).detach(), strict=True):
         for component in range(2):
             expected = seasonal_forecast(
                 window[:, component].tolist(),
-                path.gains.tolist(),
-                path.matrix.tolist(),
+                skip.coefficients.tolist(),
+                skip.weight.tolist(),
                 season,
                 n_windows=50,
                 shift=shift,
@@ -56,55 +56,60 @@ def test_any_legal_size_is_the_loop(
     length: int, steps: int, shift: int, data: st.DataObject
 ) -> None:
     season = data.draw(st.integers(1, length))
-    path = _path(length, steps, season, shift=shift)
+    skip = _skip(length, steps, season, shift=shift)
     window = _random(1, length, 1, seed=3)
     expected = seasonal_forecast(
-        window.flatten().tolist(), path.gains.tolist(), path.matrix.tolist(), season, 50, shift
+        window.flatten().tolist(),
+        skip.coefficients.tolist(),
+        skip.weight.tolist(),
+        season,
+        50,
+        shift,
     )
-    np.testing.assert_allclose(path(window).detach().flatten(), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(skip(window).detach().flatten(), expected, rtol=0, atol=1e-5)
 
 
 def test_untrained_it_is_naive() -> None:
     window = torch.tensor([[[1.0], [2.0], [3.0], [5.0], [7.0], [9.0]]])
-    path = SeasonalPath(6, 4)
-    assert path(window).flatten().tolist() == [9.0] * 4  # the last value
-    path.prepare(season=3, n_windows=0)
-    assert path(window).flatten().tolist() == [5.0, 7.0, 9.0, 5.0]  # the last season
-    path.prepare(season=3, n_windows=60)  # as many windows as make the two count alike
-    assert path(window).flatten().tolist() == [7.0, 8.0, 9.0, 7.0]
+    skip = SeasonalSkip(6, 4)
+    assert skip(window).flatten().tolist() == [9.0] * 4  # the last value
+    skip.initialize(season=3, n_windows=0)
+    assert skip(window).flatten().tolist() == [5.0, 7.0, 9.0, 5.0]  # the last season
+    skip.initialize(season=3, n_windows=60)  # as many windows as make the two count alike
+    assert skip(window).flatten().tolist() == [7.0, 8.0, 9.0, 7.0]
 
 
 def test_with_many_windows_only_the_matrix_learns() -> None:
     for n_windows, leader in ((0, "gains"), (10**9, "matrix")):
-        path = SeasonalPath(8, 4)
-        path.prepare(season=4, n_windows=n_windows)
-        path(_random(2, 8, 1).float()).square().sum().backward()
-        size = {name: weight.grad.abs().max().item() for name, weight in path.named_parameters()}
+        skip = SeasonalSkip(8, 4)
+        skip.initialize(season=4, n_windows=n_windows)
+        skip(_random(2, 8, 1).float()).square().sum().backward()
+        size = {name: weight.grad.abs().max().item() for name, weight in skip.named_parameters()}
         other = "matrix" if leader == "gains" else "gains"
         assert size[leader] > 1e3 * size[other]
 
 
 def test_what_was_fitted_takes_the_place_of_season_and_matrix() -> None:
-    path, windows, fitted = _path(8, 3, 4), _random(2, 8, 3), _random(3, 8, seed=4)
+    skip, windows, weights = _skip(8, 3, 4), _random(2, 8, 3), _random(3, 8, seed=4)
     with torch.no_grad():
-        whole = path(windows)
-        path.matrix.zero_()
-        path.gains.zero_()
-        gained = whole - path(windows)  # and by the matrix
-    path.prepare(4, 50, fitted)
-    expected = torch.einsum("tl,blc->btc", fitted, windows)
-    torch.testing.assert_close(path(windows), expected, rtol=0, atol=1e-6)
+        whole = skip(windows)
+        skip.weight.zero_()
+        skip.coefficients.zero_()
+        gained = whole - skip(windows)  # and by the matrix
+    skip.initialize(4, 50, weights)
+    expected = torch.einsum("tl,blc->btc", weights, windows)
+    torch.testing.assert_close(skip(windows), expected, rtol=0, atol=1e-6)
     with torch.no_grad():
-        path.matrix.normal_()
-    torch.testing.assert_close(path(windows), expected, rtol=0, atol=1e-6)
+        skip.weight.normal_()
+    torch.testing.assert_close(skip(windows), expected, rtol=0, atol=1e-6)
     assert gained.any()
 
 
 def test_all_components_are_treated_alike_and_apart() -> None:
-    path, windows = _path(8, 3, 4), _random(2, 8, 3)
-    whole = path(windows)
+    skip, windows = _skip(8, 3, 4), _random(2, 8, 3)
+    whole = skip(windows)
     for component in range(3):
-        alone = path(windows[..., component : component + 1])
+        alone = skip(windows[..., component : component + 1])
         torch.testing.assert_close(whole[..., component : component + 1], alone)
 
 

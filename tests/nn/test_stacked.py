@@ -11,9 +11,10 @@ from oracles import train_one_by_one
 from torch import Tensor, nn
 
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.skip import SeasonalPath
-from darts_lstm_seq.nn.stacked import StackedNetwork, StepShares
-from darts_lstm_seq.nn.stacked_lstm import Recurrence
+from darts_lstm_seq.nn.optim import PerNetworkLearningRate
+from darts_lstm_seq.nn.skip import SeasonalSkip
+from darts_lstm_seq.nn.stacked import StackedNetwork
+from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}
 
@@ -25,15 +26,15 @@ def _close(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
 
 
-def _networks(count: int, length: int = 7, with_path: bool = False, **kwargs: Any) -> list[Any]:
+def _networks(count: int, length: int = 7, with_skip: bool = False, **kwargs: Any) -> list[Any]:
     torch.manual_seed(0)
     networks = []
     for index in range(count):
-        path = None
-        if with_path:
-            path = SeasonalPath(length, kwargs["output_chunk_length"], output_chunk_shift=1)
-            path.prepare(season=min(index + 1, length), n_windows=30 * index)
-        networks.append(LSTMSeqNetwork(path=path, **kwargs))
+        skip = None
+        if with_skip:
+            skip = SeasonalSkip(length, kwargs["output_chunk_length"], output_chunk_shift=1)
+            skip.initialize(season=min(index + 1, length), n_windows=30 * index)
+        networks.append(LSTMSeqNetwork(skip=skip, **kwargs))
         for weight in networks[-1].parameters():  # those of paths and heads beside them are zero
             nn.init.uniform_(weight, -0.5, 0.5)
     return networks
@@ -69,11 +70,11 @@ def test_a_stack_equals_its_networks(
 ) -> None:
     # formulas are judged in double precision; single precision gets one look, at all of it
     every = [(0, 0, 0), (1, 0, 1), (0, 1, 3)]
-    for has_static, has_future, path_outputs in every if dtype == torch.float64 else [(1, 1, 1)]:
+    for has_static, has_future, skip_outputs in every if dtype == torch.float64 else [(1, 1, 1)]:
         networks = _networks(
             count,
             length=8,
-            with_path=path_outputs > 0,
+            with_skip=skip_outputs > 0,
             past_dim=3,
             output_chunk_length=4,
             output_dim=6,
@@ -84,7 +85,7 @@ def test_a_stack_equals_its_networks(
             patch_length=patch_length,
             mask_inputs=mask_inputs,
             target_dim=2,
-            path_outputs=max(path_outputs, 1),
+            skip_outputs=max(skip_outputs, 1),
         )
         networks = [network.to(dtype) for network in networks]
         past = torch.randn(count, 3, 8, 3, dtype=dtype)  # 8 steps: patches of 5 leave a remainder
@@ -94,12 +95,12 @@ def test_a_stack_equals_its_networks(
         _compare(networks, StackedNetwork(networks), past, future, static)
 
 
-@pytest.mark.parametrize("with_path", [False, True])
+@pytest.mark.parametrize("with_skip", [False, True])
 @pytest.mark.parametrize("n_rnn_layers", [1, 2])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_smallest_sizes(count: int, n_rnn_layers: int, with_path: bool) -> None:
+def test_the_smallest_sizes(count: int, n_rnn_layers: int, with_skip: bool) -> None:
     sizes: Any = {"past_dim": 1, "output_chunk_length": 1, "output_dim": 1, "hidden_dim": 1}
-    networks = _networks(count, 1, with_path, n_rnn_layers=n_rnn_layers, **sizes)
+    networks = _networks(count, 1, with_skip, n_rnn_layers=n_rnn_layers, **sizes)
     networks = [network.double() for network in networks]
     past = torch.randn(count, 1, 1, 1, dtype=torch.double)
     _compare(networks, StackedNetwork(networks), past, None, None)
@@ -121,7 +122,7 @@ def test_gradients_of_the_recurrence(whole: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 2, 3, 2, dtype=torch.double, requires_grad=True)
     weights = torch.randn(2, 8, 3 + 1 + 2, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *both: Recurrence.apply(*both, whole), (x, weights))
+    assert torch.autograd.gradcheck(lambda *both: StackedLSTM.apply(*both, whole), (x, weights))
 
 
 OPTIMIZERS: dict[str, Any] = {
@@ -146,7 +147,7 @@ def test_training_equals_training_one_by_one(optimizer_name: str, dtype: torch.d
     stack = StackedNetwork(networks)
     weights = list(stack.parameters())
     optimizer = OPTIMIZERS[optimizer_name](weights)
-    shares = StepShares(weights)
+    shares = PerNetworkLearningRate(weights)
     losses: list[list[float]] = [[] for _ in networks]
     for step in range(max(counts)):
         running = sum(step < count for count in counts)
@@ -179,7 +180,7 @@ def test_training_equals_training_one_by_one(optimizer_name: str, dtype: torch.d
 def test_shares_are_exact_at_both_ends() -> None:
     weights = torch.randn(3, 1000)
     start, step = weights.clone(), torch.randn(3, 1000)
-    shares = StepShares([weights])
+    shares = PerNetworkLearningRate([weights])
     shares.remember()
     weights += step
     shares.apply(torch.tensor([0.0, 0.5, 1.0]))
@@ -188,12 +189,12 @@ def test_shares_are_exact_at_both_ends() -> None:
     assert torch.equal(weights[2], start[2] + step[2])
 
 
-@pytest.mark.parametrize("with_path", [False, True])
-def test_unstacked_networks_are_those_that_were_stacked(with_path: bool) -> None:
+@pytest.mark.parametrize("with_skip", [False, True])
+def test_unstacked_networks_are_those_that_were_stacked(with_skip: bool) -> None:
     sizes: Any = {"past_dim": 2, "output_chunk_length": 4, "output_dim": 1, "hidden_dim": 6}
-    networks = _networks(3, 7, with_path, n_rnn_layers=2, future_dim=1, **sizes)
+    networks = _networks(3, 7, with_skip, n_rnn_layers=2, future_dim=1, **sizes)
     stack = StackedNetwork(networks)
-    (other,) = _networks(1, 7, with_path, n_rnn_layers=2, future_dim=1, **sizes)
+    (other,) = _networks(1, 7, with_skip, n_rnn_layers=2, future_dim=1, **sizes)
     for k, network in enumerate(networks):
         stack.unstack(k, other)
         for name, value in network.state_dict().items():
@@ -259,7 +260,7 @@ def test_dropout_drops_its_fraction_and_makes_up_for_it(n_rnn_layers: int) -> No
         ({"dropout": 0.5}, "dropout"),
         ({"future_dim": 1}, "future_head.0.weight: .* not None"),
         ({"static_dim": 1}, "layers.0.weight_ih_l0"),
-        ({"with_path": True}, "path.gains"),
+        ({"with_skip": True}, "skip.coefficients"),
     ],
 )
 def test_what_cannot_be_stacked_is_named(change: dict[str, Any], complaint: str) -> None:

@@ -56,9 +56,9 @@ def make(
         "dropout": 0.0,
         "shared_weights": False,
         "mask_inputs": False,
-        "find_level": False,
-        "decay_rate": False,
-        "held_back": False,
+        "use_training_level": False,
+        "anneal_lr": False,
+        "low_data": False,
         "n_members": 1,
         "input_chunk_length": L,
         "output_chunk_length": T,
@@ -67,7 +67,7 @@ def make(
     }
     torch.manual_seed(0)
     module = LSTMSeqModule(**params | changes).eval()
-    module.network.head.reset_parameters()  # beside the path it starts at zero, which hides all
+    module.network.head.reset_parameters()  # beside the skip it starts at zero, which hides all
     return module
 
 
@@ -108,7 +108,7 @@ def test_normalised_it_is_the_tutorial_and_a_path_on_normalised_windows() -> Non
     module, x = make(), 500 + 30 * batch().past_target
     mean, spread = x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True, correction=0)
     window = ((x - mean) / spread).float()
-    inner = Tutorial(module.network)(window).view(B, T, C) + module.network.path(window)
+    inner = Tutorial(module.network)(window).view(B, T, C) + module.network.skip(window)
     expected = mean + spread * inner.double()
     torch.testing.assert_close(
         module(PLModuleInput(x)).prediction[..., 0], expected, rtol=0, atol=1e-4
@@ -249,7 +249,7 @@ def test_encode_is_the_state_behind_the_forecast(shared_weights: bool) -> None:
     inner = inner.transpose(1, 2).reshape(B, T, C)
     x = given.past_target
     mean, spread = x.mean(1, keepdim=True), x.std(1, keepdim=True, correction=0)
-    inner = inner + module.network.path(((x - mean) / spread).float())
+    inner = inner + module.network.skip(((x - mean) / spread).float())
     expected = mean + spread * inner
     torch.testing.assert_close(forecast(module, given)[..., 0], expected, rtol=0, atol=1e-5)
 
@@ -478,7 +478,7 @@ def _training_batch() -> TorchTrainingBatch:
 
 def test_covariates_are_standardised_by_the_training_samples() -> None:
     module, training = make(INPUTS), _training_batch()
-    module.prepare(training, 40)
+    module.initialize(training, 40)
     fields = {
         module.past_scaler: ["past_covariates"],
         module.future_scaler: ["historic_future_covariates", "future_covariates"],
@@ -490,7 +490,7 @@ def test_covariates_are_standardised_by_the_training_samples() -> None:
         np.testing.assert_allclose(scaler.stdev, rows.std(axis=0), rtol=1e-4)
     # so their unit does not matter
     given, other = batch(INPUTS), make(INPUTS)
-    other.prepare(training.replace(past_covariates=training.past_covariates * 1e-9), 40)
+    other.initialize(training.replace(past_covariates=training.past_covariates * 1e-9), 40)
     small = given.replace(past_covariates=given.past_covariates * 1e-9)
     torch.testing.assert_close(forecast(other, small), forecast(module, given), rtol=0, atol=1e-5)
 
@@ -498,18 +498,18 @@ def test_covariates_are_standardised_by_the_training_samples() -> None:
 def test_without_normalisation_covariates_enter_as_they_are() -> None:
     module, given = make(INPUTS, use_reversible_instance_norm=False), batch(INPUTS)
     before = forecast(module, given)
-    module.prepare(_training_batch(), 40)
+    module.initialize(_training_batch(), 40)
     assert torch.equal(forecast(module, given), before)
 
 
 def test_the_level_of_the_training_data_is_learnt_on_demand() -> None:
     past, future = 50 + _random(60, L, C), 50 + _random(60, T, C, seed=1)
-    for find_level in (False, True):
-        module = make(find_level=find_level)
-        module.prepare(TorchTrainingBatch(past_target=past, future_target=future), 60)
+    for use_training_level in (False, True):
+        module = make(use_training_level=use_training_level)
+        module.initialize(TorchTrainingBatch(past_target=past, future_target=future), 60)
         module.rin(past[:1])
         own = past[:1].mean(dim=1, keepdim=True)
-        assert torch.allclose(module.rin.mean, own) != find_level
+        assert torch.allclose(module.rin.mean, own) != use_training_level
 
 
 def test_a_batch_is_moved_whole_and_stays_what_it_is() -> None:

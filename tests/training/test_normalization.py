@@ -239,8 +239,8 @@ def test_what_is_learnt_from_half_precision_does_not_overflow() -> None:
     past = (3000 + 1000 * _random(60, 1, 1)).half()
     future = (3000 + 1000 * _random(60, 2, 1, seed=1)).half()
     half, single = InstanceNorm(1), InstanceNorm(1)
-    half.fit(past, future, find_level=True)
-    single.fit(past.float(), future.float(), find_level=True)
+    half.fit(past, future, use_training_level=True)
+    single.fit(past.float(), future.float(), use_training_level=True)
     assert half.step.item() == pytest.approx(1400, rel=0.2)
     for name, value in half.state_dict().items():
         torch.testing.assert_close(value, single.state_dict()[name])
@@ -296,7 +296,7 @@ def _noise(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_a_level_that_the_training_data_kept_measures_windows_that_agree() -> None:
     norm = InstanceNorm(1)
-    norm.fit(*_noise(400), find_level=True)
+    norm.fit(*_noise(400), use_training_level=True)
     x, _ = _noise(200, seed=1)
     norm(x)
     shared = norm.mean == norm.level
@@ -316,7 +316,7 @@ def test_windows_off_the_level_are_measured_by_their_own(
     change: Callable[[Tensor], Tensor],
 ) -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
-    norm.fit(*_noise(400), find_level=True)
+    norm.fit(*_noise(400), use_training_level=True)
     x = change(_noise(20, seed=1)[0])
     torch.testing.assert_close(norm(x), own(x))
 
@@ -333,14 +333,14 @@ def test_windows_off_the_level_are_measured_by_their_own(
 def test_a_wandering_level_is_none(values: Tensor) -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
     both = torch.stack([values[i : i + 9] for i in range(400)])
-    norm.fit(both[:, :6], both[:, 6:], find_level=True)
+    norm.fit(both[:, :6], both[:, 6:], use_training_level=True)
     torch.testing.assert_close(norm(both[:, :6]), own(both[:, :6]))
 
 
 def test_a_level_is_not_used_unasked() -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
     past, future = _noise(400)
-    norm.fit(past, future, find_level=False)
+    norm.fit(past, future, use_training_level=False)
     torch.testing.assert_close(norm(past), own(past))
 
 
@@ -348,7 +348,7 @@ def test_windows_of_one_step_are_measured_by_the_steps_of_the_training_data() ->
     norm = InstanceNorm(2)
     scale = torch.tensor([1.0, 300.0])
     past, future = 1e4 + scale * _random(50, 1, 2), 1e4 + scale * _random(50, 3, 2, seed=1)
-    norm.fit(past, future, find_level=False)
+    norm.fit(past, future, use_training_level=False)
     x = torch.tensor([[[5.0, 7.0]]], dtype=torch.float64)
     assert (norm(x) == 0).all()
     expected = (future - past).square().mean(dim=(0, 1)).sqrt()

@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.model.backtest import Recorder
 from darts_lstm_seq.training import stack
-from darts_lstm_seq.training.stack import Training, _Batches, train
+from darts_lstm_seq.training.stack import Training, _StackBatches, train
 
 
 def prepared(length: int, tiny: dict[str, Any], **params: Any) -> Training:
@@ -75,7 +75,7 @@ def test_without_a_scheduler_the_rate_falls_as_the_module_lets_it(tiny: dict[str
 
 def test_rows_are_the_samples_of_each_dataset(tiny: dict[str, Any]) -> None:
     trainings = [prepared(20, tiny), prepared(15, tiny)]  # 12 and 7 windows
-    batches = list(_Batches(trainings))
+    batches = list(_StackBatches(trainings))
     assert len(batches) == 6
     for step, batch in enumerate(batches):
         running = [one for one in trainings if step < one.n_steps]
