@@ -15,9 +15,10 @@ from numbers import Integral
 from typing import Any
 
 import joblib
-from joblib._parallel_backends import SequentialBackend
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
+
+from darts_lstm_seq.compat import is_sequential, yields_results
 
 # for work with what belongs to a whole process, logs and PyTorch's random numbers for instance:
 # the workers of some clusters are threads
@@ -196,9 +197,8 @@ def _run(
         return
     n_workers = count_workers(n_jobs)
     with joblib.Parallel(n_jobs) as parallel:
-        engine = parallel._backend
-        is_shared = not isinstance(engine, SequentialBackend)
-        if not engine.supports_return_generator:
+        is_shared = not is_sequential(parallel)
+        if not yields_results(parallel):
             todo = map(_delay, calls())
             while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
                 yield from parallel(batch)

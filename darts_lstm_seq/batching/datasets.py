@@ -23,12 +23,15 @@ from darts.utils.data.torch_datasets.utils import (
     TorchInferenceSample,
     TorchTrainingBatch,
     TorchTrainingSample,
-    _batch_collate_fn_predict,
-    _batch_collate_fn_train,
 )
 from torch import Tensor
 
 from darts_lstm_seq.batching.windows import Samples, SeriesBuffer, Windows
+from darts_lstm_seq.compat import (
+    collate_inference_samples,
+    collate_training_samples,
+    time_index,
+)
 
 # S series, B samples of a batch, L input steps, T output steps, C components, K static covariates
 
@@ -62,8 +65,8 @@ def collate(samples: Any) -> TorchTrainingBatch | TorchInferenceBatch:
     if isinstance(samples, (TorchTrainingBatch, TorchInferenceBatch)):
         return samples
     if isinstance(samples[0], TorchInferenceSample):
-        return _batch_collate_fn_predict(samples)
-    return _batch_collate_fn_train(samples)
+        return collate_inference_samples(samples)
+    return collate_training_samples(samples)
 
 
 def draw_batch(dataset: TorchDataset, indices: list[int]) -> Any:
@@ -367,8 +370,7 @@ def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
     """Return at which step `other` has the time of a step of `series`; `None` if it has not."""
     if other.freq != series.freq:
         return None
-    # the public property copies the index: too slow for 100,000 series
-    times, others = series._time_index, other._time_index
+    times, others = time_index(series), time_index(other)
     if isinstance(others, pd.RangeIndex):
         place, rest = divmod(times[step] - others.start, others.step)
         return place if rest == 0 and 0 <= place < len(others) else None
@@ -381,7 +383,7 @@ def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
 
 def _time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
     """Return the time of a step of a series, also of one after its end."""
-    times, beyond = series._time_index, step - (len(series) - 1)
+    times, beyond = time_index(series), step - (len(series) - 1)
     if isinstance(times, pd.RangeIndex):
         return times.start + step * times.step
     if beyond > 0:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from torch.utils.data import RandomSampler
+
+from darts_lstm_seq.compat import TorchDataModule
 
 # sample numbers that are Python objects at a time
 _CHUNK = 4096

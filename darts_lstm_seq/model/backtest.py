@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from darts import TimeSeries
 from darts.logging import get_logger
-from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.likelihood_models.torch import DirichletLikelihood
 from darts.utils.ts_utils import SeriesType, get_series_seq_type
 from tqdm.auto import tqdm
 
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
+from darts_lstm_seq.compat import TorchDataModule, has_prior
 from darts_lstm_seq.parallel import count_workers, cut, process_lock, run_chunks
 from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.stack import ELEMENTWISE, LOSSES, SCHEDULERS, Training, train
@@ -225,7 +225,7 @@ def unsupported_reason(model: Model, arguments: dict[str, Any]) -> str | None:
     if module_params.get("torch_metrics") is not None:
         return "there are metrics of the training"
     likelihood = module_params.get("likelihood")
-    if likelihood is not None and any(p is not None for p in likelihood._prior_params or ()):
+    if has_prior(likelihood):
         return "the likelihood has a prior"
     if isinstance(likelihood, DirichletLikelihood):
         return "the likelihood takes no weights"

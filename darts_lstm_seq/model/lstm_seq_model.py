@@ -29,7 +29,7 @@ from darts.utils.data import (
     TorchTrainingDataset,
 )
 from darts.utils.data.torch_datasets.dataset import TorchDataset
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from darts.utils.serialization import add_safe_globals
 from torch import nn
@@ -43,6 +43,7 @@ from darts_lstm_seq.batching.datasets import (
     draw_batch,
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
+from darts_lstm_seq.compat import parse_input_chunk_length
 from darts_lstm_seq.model import backtest, persistence, validation
 from darts_lstm_seq.model.prediction import DirectPredictor
 from darts_lstm_seq.training.module import LSTMSeqModule
@@ -207,7 +208,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         # `model_params` alone would lack what a subclass leaves to our defaults
         named = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         params = {**named, **kwargs, **self.model_params}
-        self._min_input_chunk_length, params["input_chunk_length"] = _parse_input_chunk_length(
+        self._min_input_chunk_length, params["input_chunk_length"] = parse_input_chunk_length(
             params["input_chunk_length"]
         )
         _check_parameters(params)

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import PLModuleInput
 from pytorch_lightning import Callback
 from pytorch_lightning.accelerators import CUDAAccelerator
@@ -23,6 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from darts_lstm_seq.compat import TorchDataModule
 from darts_lstm_seq.training.module import LSTMSeqModule
 
 # what a user may have set without asking for more than a device per process and the default hooks

@@ -28,6 +28,7 @@ from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 
 from darts_lstm_seq.batching.datasets import tensors_of
+from darts_lstm_seq.compat import has_prior, saves_within_epochs
 from darts_lstm_seq.nn.ensemble import EnsembleNetwork
 from darts_lstm_seq.nn.imputation import impute
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
@@ -439,8 +440,7 @@ class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
         Counts and positive values keep their scale: their likelihoods are defined on it. So does a
         prior, which the user gave in the units of the data.
         """
-        prior = getattr(self.likelihood, "_prior_params", None) or ()
-        if self.rin is None or not self.rin.shifts or any(value is not None for value in prior):
+        if self.rin is None or not self.rin.shifts or has_prior(self.likelihood):
             return None
         return self.rin
 
@@ -530,7 +530,7 @@ def _steps_are_watched(trainer: Any) -> bool:
             for callback in trainer.callbacks
             if callback is not bar and not isinstance(callback, pl.callbacks.ModelCheckpoint)
         )
-        or any(callback._every_n_train_steps for callback in trainer.checkpoint_callbacks)
+        or any(map(saves_within_epochs, trainer.checkpoint_callbacks))
         or trainer.max_steps != -1  # an epoch may end with any step
     )
 

@@ -80,12 +80,12 @@ def test_untrained_it_is_naive() -> None:
 
 
 def test_with_many_windows_only_the_matrix_learns() -> None:
-    for n_windows, leader in ((0, "gains"), (10**9, "matrix")):
+    for n_windows, leader in ((0, "coefficients"), (10**9, "weight")):
         skip = SeasonalSkip(8, 4)
         skip.initialize(season=4, n_windows=n_windows)
         skip(_random(2, 8, 1).float()).square().sum().backward()
         size = {name: weight.grad.abs().max().item() for name, weight in skip.named_parameters()}
-        other = "matrix" if leader == "gains" else "gains"
+        other = "weight" if leader == "coefficients" else "coefficients"
         assert size[leader] > 1e3 * size[other]
 
 

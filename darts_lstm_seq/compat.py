@@ -1,0 +1,65 @@
+"""Every private name borrowed from Darts, Lightning and joblib, each once, with its reason.
+
+A release of theirs may move or change these without notice; what to mend then is here. Read in
+Darts 0.48.1, Lightning 2.6.6 and joblib 1.6.0. The hooks that our classes override are not borrowed
+names: `tests/test_compat.py` compares their signatures with Darts' own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+from darts import TimeSeries
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from darts.utils.data.torch_datasets.utils import (
+    _batch_collate_fn_predict,
+    _batch_collate_fn_train,
+    _parse_input_chunk_length,
+)
+from darts.utils.likelihood_models.torch import TorchLikelihood
+from joblib._parallel_backends import SequentialBackend
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+__all__ = [
+    "TorchDataModule",
+    "collate_inference_samples",
+    "collate_training_samples",
+    "has_prior",
+    "is_sequential",
+    "parse_input_chunk_length",
+    "saves_within_epochs",
+    "time_index",
+    "yields_results",
+]
+
+# Darts: how samples of its datasets become a batch
+collate_inference_samples: Callable[[Any], Any] = _batch_collate_fn_predict
+collate_training_samples: Callable[[Any], Any] = _batch_collate_fn_train
+# Darts: an `input_chunk_length` may be `(min, max)`, with Darts' own errors
+parse_input_chunk_length: Callable[[Any], tuple[int, int]] = _parse_input_chunk_length
+
+
+def time_index(series: TimeSeries) -> Any:
+    """Return the pandas index itself; Darts' property copies it, too slow for 100,000 series."""
+    return series._time_index
+
+
+def has_prior(likelihood: TorchLikelihood | None) -> bool:
+    """Tell whether a likelihood has a prior, given in the units of the data."""
+    values = getattr(likelihood, "_prior_params", None) or ()
+    return any(value is not None for value in values)
+
+
+def saves_within_epochs(checkpoint: ModelCheckpoint) -> bool:
+    """Tell whether a checkpoint callback looks at single training steps."""
+    return bool(checkpoint._every_n_train_steps)
+
+
+def is_sequential(parallel: joblib.Parallel) -> bool:
+    """Tell whether joblib would run in this thread; to be asked within its context."""
+    return isinstance(parallel._backend, SequentialBackend)
+
+
+def yields_results(parallel: joblib.Parallel) -> bool:
+    """Tell whether joblib's backend can hand out results one by one; as for `is_sequential`."""
+    return bool(parallel._backend.supports_return_generator)
