@@ -6,7 +6,7 @@ names: `tests/test_compat.py` compares their signatures with Darts' own.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 from darts import TimeSeries
@@ -29,8 +29,11 @@ __all__ = [
     "parse_input_chunk_length",
     "saves_within_epochs",
     "time_index",
+    "without_seeding",
     "yields_results",
 ]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Darts: how samples of its datasets become a batch
 collate_inference_samples: Callable[[Any], Any] = _batch_collate_fn_predict
@@ -42,6 +45,11 @@ parse_input_chunk_length: Callable[[Any], tuple[int, int]] = _parse_input_chunk_
 def time_index(series: TimeSeries) -> Any:
     """Return the pandas index itself; Darts' property copies it, too slow for 100,000 series."""
     return series._time_index
+
+
+def without_seeding(method: Method) -> Method:
+    """Return a method of Darts without the seeding that `random_method` puts around it."""
+    return method.__wrapped__  # type: ignore[attr-defined]
 
 
 def has_prior(likelihood: TorchLikelihood | None) -> bool:

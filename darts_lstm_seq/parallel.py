@@ -103,13 +103,13 @@ def count_workers(n_jobs: int | None) -> int:
     return joblib.effective_n_jobs(n_jobs)
 
 
-def cut(count: int, n_workers: int) -> list[range]:
+def chunk_ranges(count: int, n_workers: int) -> list[range]:
     """Cut the numbers from 0 to `count` into chunks that keep some workers busy.
 
     Examples
     --------
     >>> from darts_lstm_seq.parallel import cut
-    >>> cut(10, n_workers=1)
+    >>> chunk_ranges(10, n_workers=1)
     [range(0, 3), range(3, 6), range(6, 9), range(9, 10)]
     """
     # a cluster that grows with its work may have no worker yet

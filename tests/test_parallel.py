@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darts_lstm_seq.parallel import backend, count_workers, cut, run_chunks
+from darts_lstm_seq.parallel import backend, chunk_ranges, count_workers, run_chunks
 
 # a worker of any backend can import what is beside this file
 joblib_path = str(Path(__file__).parent)
@@ -42,7 +42,7 @@ def die(chunk: tuple[str, str]) -> tuple[str, bool]:
 
 @given(st.integers(0, 300), st.integers(1, 9))
 def test_chunks_cover_everything_once_in_order(count: int, n_workers: int) -> None:
-    chunks = cut(count, n_workers)
+    chunks = chunk_ranges(count, n_workers)
     assert [number for chunk in chunks for number in chunk] == list(range(count))
     assert all(1 <= len(chunk) <= 25 for chunk in chunks)
     assert len(chunks) >= min(count, n_workers)

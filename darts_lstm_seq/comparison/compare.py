@@ -21,7 +21,7 @@ from darts_lstm_seq import __version__
 from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
 from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
 from darts_lstm_seq.comparison.results_folder import ResultsFolder, fingerprint
-from darts_lstm_seq.parallel import count_workers, cut, run_chunks
+from darts_lstm_seq.parallel import chunk_ranges, count_workers, run_chunks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,7 +213,7 @@ def _compare_many(
     left = [key for key in names if key not in skipped]
     chunks = [
         {left[number]: series[names[left[number]]] for number in part}
-        for part in cut(len(left), count_workers(n_jobs))
+        for part in chunk_ranges(len(left), count_workers(n_jobs))
     ]
     bar = tqdm(desc="Comparing", total=len(names), unit="series", disable=not show_progress)
     with bar:

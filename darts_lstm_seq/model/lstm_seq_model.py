@@ -8,7 +8,7 @@ changing the class name in an existing script is enough.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
 
@@ -44,15 +44,17 @@ from darts_lstm_seq.batching.datasets import (
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import parse_input_chunk_length
-from darts_lstm_seq.model import backtest, persistence, validation
-from darts_lstm_seq.model.prediction import DirectPredictor
+from darts_lstm_seq.model import backtest, defaults, persistence, validation
+from darts_lstm_seq.model.prediction import DirectPredictor, in_random_state, share_weights
+from darts_lstm_seq.model.recording import Folds
+from darts_lstm_seq.model.stacking import DeferredTrainer
+from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
+from darts_lstm_seq.training.stack import Training
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-# chosen by us where they are `None`
-_AUTOMATIC = ("patch_length", "dropout", "n_epochs")
-# what Darts would stumble over in `fit`
+# types that Darts would not check before `fit`
 _TYPES: dict[str, tuple[type, str]] = {
     "shared_weights": (bool, "a boolean"),
     "use_static_covariates": (bool, "a boolean"),
@@ -62,15 +64,12 @@ _TYPES: dict[str, tuple[type, str]] = {
     "lr_scheduler_kwargs": (dict, "a dictionary"),
     "pl_trainer_kwargs": (dict, "a dictionary"),
 }
-# what a subclass that trains in its own way overrides
-_TRAINS = ("fit", "fit_from_dataset", "_create_model")
-# samples from which the scales of the covariates are learnt
-_SCALER_SAMPLES = 512
-# windows overlap: so few horizons are soon learnt by heart, in windows up to this length and in
-# longer ones, which are told apart more easily; the dropout for them, and for more
-_LOW_DATA_WINDOWS, _MEDIUM_WINDOW, _DROPOUTS = (30, 60), 48, (0.9, 0.5)
-# of the optimiser, where the number of epochs is left to us
-_FEWEST_STEPS, _MOST_STEPS, _FEWEST_EPOCHS = 200, 1000, 4
+# a subclass that overrides one of these trains in its own way
+_TRAINING_METHODS = ("fit", "fit_from_dataset", "_create_model")
+# number of training samples from which scales, levels and the skip are initialized
+_MAX_INITIAL_SAMPLES = 512
+
+_PREDICT_SIGNATURE = inspect.signature(MixedCovariatesTorchModel.predict)
 
 
 def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
@@ -182,7 +181,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     # how many networks a retrained backtest trains together, at most: more need more memory, and
     # gain nothing (`benchmarks/bench_backtest.py`)
     folds_per_stack: int = 32
-    _recorder: backtest.Recorder | None = None
+    # set while a retrained backtest runs: what records and replays its folds
+    backtest_folds: Folds | None = None
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         self._is_tutorial = (
             not params["use_reversible_instance_norm"] and not self._use_training_level
         )
-        params = _choose_automatically(params, self._is_tutorial)
+        params = defaults.fill_in(params, self._is_tutorial)
         super().__init__(**self._extract_torch_model_params(**params))
         self.pl_module_params = self._extract_pl_module_params(**params)
         # Darts would compute in the dtype of the series, which pandas makes float64: several times
@@ -252,7 +252,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     def fit(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Self:
         validation.check_series_given(series)
         # a fit that fails, or is interrupted, must not cost the user the model that was there
-        with persistence.rollback_on_error(self):
+        with process_lock, persistence.rollback_on_error(self):
             return super().fit(series, *args, **kwargs)
 
     @override
@@ -263,23 +263,66 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         validation.check_parameters({"n": n}, at_least={"n": 1}, below_one=())
         if series is not None:
             validation.check_series_given(series)
-        # `mc_dropout` may be among the positional arguments after the covariates
-        if len(args) <= 2 and self._draws_nothing(kwargs):
-            return MixedCovariatesTorchModel.predict.__wrapped__(self, n, series, *args, **kwargs)
-        return super().predict(n, series, *args, **kwargs)
+        arguments = _PREDICT_SIGNATURE.bind(self, n, series, *args, **kwargs).arguments
+        draws = self._draws_random_numbers(arguments)
+        predict = in_random_state(MixedCovariatesTorchModel.predict, draws)
+        return predict(self, n, series, *args, **kwargs)
 
-    def _draws_nothing(self, kwargs: dict[str, Any]) -> bool:
-        """Whether a prediction needs no random numbers.
-
-        Seeding them costs a quarter of a prediction (`benchmarks/bench_predict.py`).
-        """
-        return self.likelihood is None and not kwargs.get("mc_dropout")
+    def _draws_random_numbers(self, arguments: Mapping[str, Any]) -> bool:
+        return self.likelihood is not None or bool(arguments.get("mc_dropout"))
 
     @override
     @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)
     def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
-        with persistence.rollback_on_error(self):
+        with process_lock, persistence.rollback_on_error(self):
             return super().fit_from_dataset(*args, **kwargs)
+
+    def prepare_training(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Training:
+        """Do everything that `fit` does but train.
+
+        The model is not a fitted one until `finish_training` is called.
+
+        Parameters
+        ----------
+        series, *args, **kwargs
+            As for `fit`.
+
+        Returns
+        -------
+        Training
+            The module, its training windows in their order, and the number of epochs, drawn in the
+            random state in which `fit` would train.
+
+        Raises
+        ------
+        CannotStackError
+            If the training cannot be part of a stack; the model is as it was.
+        """
+        network, lightning = self.model, self.trainer
+        epochs = kwargs.get("epochs") or 0
+        trainer = DeferredTrainer(
+            self.trainer_params.get("precision"),
+            self.batch_size,
+            lambda n_windows: self._choose_epochs(n_windows, epochs),
+        )
+        LSTMSeqModel.fit(self, series, *args, trainer=trainer, **kwargs)
+        self.model, self.trainer, self._fit_called = network, lightning, network is not None
+        assert trainer.training is not None
+        return trainer.training
+
+    def finish_training(self, training: Training) -> None:
+        """Become a fitted model by a training that was prepared, and trained elsewhere."""
+        self.model, self._fit_called = training.module, True
+        self.model.on_fit_end()  # Darts' hook: sample weights kept the loss from reducing
+
+    @classmethod
+    def overridden_training_methods(cls) -> list[str]:
+        """Return what a subclass overrides of the methods that train."""
+        return [
+            name
+            for name in _TRAINING_METHODS
+            if getattr(cls, name) is not getattr(LSTMSeqModel, name)
+        ]
 
     @override
     @_documented_as(MixedCovariatesTorchModel.historical_forecasts)
@@ -287,45 +330,60 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         loop = super().historical_forecasts
         bound = inspect.signature(loop).bind(series, *args, **kwargs)
         bound.apply_defaults()
-        others = [n for n in _TRAINS if getattr(type(self), n) is not getattr(LSTMSeqModel, n)]
-        reason = f"the subclass has its own {others}" if others else None
-        return backtest.historical_forecasts(self, loop, dict(bound.arguments), reason)
+        return backtest.historical_forecasts(self, loop, dict(bound.arguments))
 
     @override
     def untrained_model(self) -> Self:
-        if self._recorder is None:
+        if self.backtest_folds is None:
             return super().untrained_model()
-        return cast("Self", self._recorder.untrained(super().untrained_model))
+        return cast("Self", self.backtest_folds.untrained_model(super().untrained_model))
 
-    def _fit_wrapper(self, *args: Any, **kwargs: Any) -> Any:
-        if self._recorder is not None and self._recorder.replays:
-            return self
-        return super()._fit_wrapper(*args, **kwargs)
-
-    def _predict_wrapper(self, *args: Any, **kwargs: Any) -> Any:
-        if self._recorder is None or self._recorder.replays:
-            return super()._predict_wrapper(*args, **kwargs)
-        # nobody will see this forecast: what a subclass does is for the one that counts
-        self.__dict__["predict"] = partial(LSTMSeqModel.predict, self)
-        try:
-            return super()._predict_wrapper(*args, **kwargs)
-        finally:
-            del self.__dict__["predict"]
-
-    def _setup_trainer(
-        self, trainer: Any, model: Any, verbose: bool | None = None, epochs: int = 0
+    @override
+    def _fit_wrapper(
+        self,
+        series: TimeSeriesLike,
+        past_covariates: TimeSeriesLike | None = None,
+        future_covariates: TimeSeriesLike | None = None,
+        sample_weight: TimeSeriesLike | None = None,
+        val_series: TimeSeriesLike | None = None,
+        **kwargs: Any,
     ) -> Any:
-        if self._recorder is not None and trainer is None:
-            return backtest.DeferredTraining(epochs)
-        return super()._setup_trainer(trainer, model, verbose, epochs)
+        arguments = {
+            "series": series,
+            "past_covariates": past_covariates,
+            "future_covariates": future_covariates,
+            "sample_weight": sample_weight,
+            "val_series": val_series,
+            **kwargs,
+        }
+        if self.backtest_folds is None:
+            return super()._fit_wrapper(**arguments)
+        return self.backtest_folds.fit(self, arguments)
 
-    def _train(self, trainer: Any, model: Any, datamodule: Any, load_best: bool = False) -> None:
-        if isinstance(trainer, backtest.DeferredTraining):
-            assert self._recorder is not None
-            self._fit_called, self.model = True, model
-            self._recorder.record(self, model, datamodule, trainer)
-            return
-        super()._train(trainer, model, datamodule, load_best)
+    @override
+    def _predict_wrapper(
+        self,
+        n: int,
+        series: TimeSeries | None = None,
+        past_covariates: TimeSeries | None = None,
+        future_covariates: TimeSeries | None = None,
+        predict_likelihood_parameters: bool = False,
+        random_state: int | None = None,
+        **kwargs: Any,
+    ) -> TimeSeriesLike:
+        arguments = {
+            "n": n,
+            "series": series,
+            "past_covariates": past_covariates,
+            "future_covariates": future_covariates,
+            "predict_likelihood_parameters": predict_likelihood_parameters,
+            "random_state": random_state,
+            **kwargs,
+        }
+        predict = partial(super()._predict_wrapper, **arguments)
+        if self.backtest_folds is None:
+            return predict()
+        return self.backtest_folds.predict(self, predict, arguments)
 
     def encode(
         self,
@@ -375,18 +433,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             future_covariates=future_covariates,
         )
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
-        kept = self.trainer
-        try:
-            setup = self._setup_for_predict(**{**params, "trainer": predictor})
-            return predictor.encode(setup["model"], setup["datamodule"]).numpy()
-        finally:
-            self.trainer = kept
+        setup = share_weights(self)._setup_for_predict(**{**params, "trainer": predictor})
+        return predictor.encode(setup["model"], setup["datamodule"]).numpy()
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
         low_data = self._is_low_data(train_sample)
         if self.dropout is None:
-            self.dropout = _DROPOUTS[not low_data]
+            self.dropout = defaults.dropout(low_data)
         return LSTMSeqModule(
             hidden_dim=self.hidden_dim,
             n_rnn_layers=self.n_rnn_layers,
@@ -452,9 +506,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         self,
         train_dataset: TorchTrainingDataset,
         val_dataset: TorchTrainingDataset | None = None,
-        **kwargs: Any,
+        trainer: pl.Trainer | None = None,
+        verbose: bool | None = None,
+        epochs: int = 0,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        load_best: bool = False,
     ) -> dict[str, Any]:
         is_new = self.model is None
+        n_windows = len(train_dataset)
         for dataset in (train_dataset, val_dataset):
             if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):
                 self._check_training_data(dataset)
@@ -462,42 +521,44 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                     self._mask_inputs |= validation.has_missing(
                         dataset.series, dataset.past_covariates
                     )
-        kwargs["dataloader_kwargs"] = _loader_kwargs(kwargs.get("dataloader_kwargs"))
-        is_automatic = not kwargs.get("epochs") and self.n_epochs is None
-        if is_automatic:
-            kwargs["epochs"] = self._suited_epochs(len(train_dataset))
         if is_new:
-            self._n_windows = len(train_dataset)
-        setup = super()._setup_for_train(train_dataset, val_dataset, **kwargs)
+            self._n_windows = n_windows
+        setup = super()._setup_for_train(
+            train_dataset,
+            val_dataset,
+            trainer,
+            verbose,
+            self._choose_epochs(n_windows, epochs),
+            _loader_kwargs(dataloader_kwargs),
+            load_best,
+        )
         world_size = getattr(setup["trainer"], "world_size", 1)
-        if is_automatic and kwargs.get("trainer") is None and world_size > 1:
-            epochs = self._suited_epochs(len(train_dataset), world_size)
-            setup["trainer"].fit_loop.max_epochs = epochs
+        if trainer is None and world_size > 1:  # known once the trainer is there
+            max_epochs = self._choose_epochs(n_windows, epochs, world_size)
+            setup["trainer"].fit_loop.max_epochs = max_epochs
         setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
         if is_new:
-            count = len(train_dataset)
-            indices = np.unique(np.linspace(0, count - 1, min(count, _SCALER_SAMPLES)).astype(int))
-            setup["model"].initialize(draw_batch(train_dataset, indices.tolist()), count)
-        setup["model"].reset_dropout_masks(min(self.batch_size, len(train_dataset)))
+            count = min(n_windows, _MAX_INITIAL_SAMPLES)
+            indices = np.unique(np.linspace(0, n_windows - 1, count).astype(int))
+            setup["model"].initialize(draw_batch(train_dataset, indices.tolist()), n_windows)
+        setup["model"].reset_dropout_masks(min(self.batch_size, n_windows))
         return setup
 
     def _is_low_data(self, sample: TorchTrainingSample) -> bool:
-        """Whether training windows are so few that the LSTM must be held back.
-
-        Not with covariates: nothing but the network brings them to the forecast.
-        """
         if self._is_tutorial or self._n_windows is None:
             return False
+        # nothing but the network leads from covariates to the forecast
         if sample.past_covariates is not None or sample.future_covariates is not None:
             return False
-        few = _LOW_DATA_WINDOWS[self.input_chunk_length > _MEDIUM_WINDOW]
-        return self._n_windows <= few * self.output_chunk_length
+        return defaults.is_low_data(
+            self._n_windows, self.input_chunk_length, self.output_chunk_length
+        )
 
-    def _suited_epochs(self, n_windows: int, world_size: int = 1) -> int:
-        """Choose a number of epochs by the number of training windows."""
-        steps_per_epoch = -(-n_windows // (self.batch_size * world_size))
-        steps = min(max(n_windows, _FEWEST_STEPS), _MOST_STEPS)
-        return max(-(-steps // steps_per_epoch), _FEWEST_EPOCHS)
+    def _choose_epochs(self, n_windows: int, epochs: int = 0, world_size: int = 1) -> int:
+        """Return the number of epochs: of this `fit`, of the model, or by the training windows."""
+        if epochs or self.n_epochs is not None:
+            return epochs or self.n_epochs
+        return defaults.n_epochs(n_windows, self.batch_size * world_size)
 
     def _check_training_data(self, dataset: ShiftedTorchTrainingDataset) -> None:
         validation.check_values(
@@ -519,14 +580,39 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
     @override
     def _setup_for_predict(
-        self, n: int, dataset: TorchInferenceDataset, **kwargs: Any
+        self,
+        n: int,
+        dataset: TorchInferenceDataset,
+        trainer: pl.Trainer | None = None,
+        batch_size: int | None = None,
+        verbose: bool | None = None,
+        n_jobs: int = 1,
+        roll_size: int | None = None,
+        num_samples: int = 1,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        mc_dropout: bool = False,
+        predict_likelihood_parameters: bool = False,
+        random_state: int | None = None,
+        values_only: bool = False,
     ) -> dict[str, Any]:
         if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)
-        loader_kwargs = _loader_kwargs(kwargs.get("dataloader_kwargs"))
-        # as Lightning does for predictions: every series is asked for
-        kwargs["dataloader_kwargs"] = {**loader_kwargs, "drop_last": False}
-        return super()._setup_for_predict(n, dataset, **kwargs)
+        return super()._setup_for_predict(
+            n,
+            dataset,
+            trainer,
+            batch_size,
+            verbose,
+            n_jobs,
+            roll_size,
+            num_samples,
+            # as Lightning does for predictions: every series is asked for
+            {**_loader_kwargs(dataloader_kwargs), "drop_last": False},
+            mc_dropout,
+            predict_likelihood_parameters,
+            random_state,
+            values_only,
+        )
 
     def _check_inference_data(self, n: int, dataset: SequentialTorchInferenceDataset) -> None:
         length = self.input_chunk_length
@@ -558,31 +644,26 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         verbose: bool | None = None,
         **kwargs: Any,
     ) -> Sequence[TimeSeries]:
-        kept = self.trainer
+        view = share_weights(self)  # several threads may predict at once
         direct = None
         if trainer is None:
             direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
-            if direct is None and self._recorder is not None:
-                # trainings are postponed, forecasts are not
-                trainer = super()._setup_trainer(None, self.model, verbose, self.n_epochs)
+        loader_kwargs: dict[str, Any] = {
+            "generator": torch.Generator()
+        }  # its seed would come from PyTorch's state
         if direct is None:
             # Lightning would hand each of several processes, and Darts return, but a share
-            every: DistributedSampler[Any] = DistributedSampler(
+            loader_kwargs["sampler"] = DistributedSampler(
                 dataset, num_replicas=1, rank=0, shuffle=False
             )
-            loader_kwargs = kwargs.get("dataloader_kwargs")
-            kwargs["dataloader_kwargs"] = {"sampler": every, **(loader_kwargs or {})}
-        arguments = (n, dataset, direct or trainer, batch_size, verbose)
-        try:
-            if self._draws_nothing(kwargs):
-                # what a data loader draws all the same must not move the user's random state
-                with torch.random.fork_rng(devices=[]):
-                    predict = MixedCovariatesTorchModel.predict_from_dataset.__wrapped__
-                    return predict(self, *arguments, **kwargs)
-            return super().predict_from_dataset(*arguments, **kwargs)
-        finally:
-            if direct is not None:
-                self.trainer = kept
+        kwargs["dataloader_kwargs"] = loader_kwargs | (kwargs.get("dataloader_kwargs") or {})
+        predict = in_random_state(
+            MixedCovariatesTorchModel.predict_from_dataset, self._draws_random_numbers(kwargs)
+        )
+        forecasts = predict(view, n, dataset, direct or trainer, batch_size, verbose, **kwargs)
+        if direct is None:
+            self.trainer = view.trainer
+        return forecasts
 
     @override
     def _check_ckpt_parameters(self, tfm_save: TorchForecastingModel) -> None:
@@ -653,24 +734,9 @@ def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
     return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
 
 
-def _choose_automatically(params: dict[str, Any], as_tutorial: bool) -> dict[str, Any]:
-    """Fill in what the user left to us; what each choice is worth: `benchmarks/README.md`."""
-    length = params["input_chunk_length"]
-    divisors = [p for p in range(1, int(1.5 * length**0.5) + 1) if length % p == 0]
-    chosen: dict[str, Any] = {
-        "patch_length": 1 if as_tutorial else max(divisors),
-        "dropout": 0.0 if as_tutorial else None,  # chosen when the training windows are there
-        "loss_fn": nn.MSELoss() if as_tutorial else nn.HuberLoss(delta=0.5),
-        "n_epochs": 100 if as_tutorial else None,  # likewise
-        "use_reversible_instance_norm": True,
-    }
-    given = {name: value for name, value in params.items() if value is not None}
-    return {**params, **chosen, **given}
-
-
 def _check_parameters(params: dict[str, Any]) -> None:
     validation.check_parameters(
-        {k: v for k, v in params.items() if not (v is None and k in _AUTOMATIC)},
+        {k: v for k, v in params.items() if not (v is None and k in defaults.AUTOMATIC)},
         at_least={
             "input_chunk_length": 1,
             "output_chunk_length": 1,

@@ -11,42 +11,81 @@ Source: the loop of `pytorch_lightning.Trainer.predict`, reduced to one device.
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import Any, Self
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.data.torch_datasets.utils import PLModuleInput
 from pytorch_lightning import Callback
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from darts_lstm_seq.compat import TorchDataModule
+from darts_lstm_seq.compat import TorchDataModule, without_seeding
+from darts_lstm_seq.model.stacking import SINGLE_DEVICE_TRAINER_PARAMS
+from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
 
-# what a user may have set without asking for more than a device per process and the default hooks
-_HARMLESS = {
-    "accelerator",
+Method = TypeVar("Method", bound=Callable[..., Any])
+Model = TypeVar("Model", bound=TorchForecastingModel)
+
+# trainer parameters that ask for no more than a device per process and the default hooks
+_SUPPORTED_TRAINER_PARAMS = SINGLE_DEVICE_TRAINER_PARAMS | {
     "callbacks",
-    "check_val_every_n_epoch",
-    "devices",
     "enable_checkpointing",
-    "enable_model_summary",
-    "enable_progress_bar",
-    "gradient_clip_algorithm",
-    "gradient_clip_val",
-    "log_every_n_steps",
     "logger",
-    "max_epochs",
     "num_nodes",
-    "precision",
     "strategy",
     "sync_batchnorm",
     "use_distributed_sampler",
 }
 # no autocast; in half precision, too, the module takes the data as they are and casts them itself
 _TRUE_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true", "bf16-true", "16-true"}
+
+
+def in_random_state(method: Method, draws_random_numbers: bool) -> Method:
+    """Return one of Darts' seeded methods, for a prediction that draws random numbers or none.
+
+    PyTorch's random state belongs to the whole process: what draws from it takes turns, with fits
+    too. Other predictions leave it alone and wait for nobody; seeding it would also take a quarter
+    of their time (`benchmarks/bench_predict.py`).
+    """
+    if not draws_random_numbers:
+        return without_seeding(method)
+
+    @wraps(method)
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with process_lock:
+            return method(*args, **kwargs)
+
+    return cast("Method", locked)
+
+
+def share_weights(model: Model) -> Model:
+    """Return a model for one prediction, which shares only weights and settings with `model`.
+
+    Darts and its modules keep on themselves what a prediction is about: its horizon, the scale of
+    the windows at hand, whether dropout acts. On a copy of their own, threads cannot mix it up.
+    """
+    view = object.__new__(type(model))
+    vars(view).update(vars(model))
+    if model.model is not None:
+        view.model = _share_module_weights(model.model)
+    return view
+
+
+def _share_module_weights(module: nn.Module) -> nn.Module:
+    twin = object.__new__(type(module))
+    vars(twin).update(vars(module))
+    children = module._modules.items()
+    vars(twin)["_modules"] = {
+        name: None if child is None else _share_module_weights(child) for name, child in children
+    }
+    return twin
 
 
 class DirectPredictor:
@@ -67,7 +106,10 @@ class DirectPredictor:
     @classmethod
     def for_trainer_params(cls, params: dict[str, Any], verbose: bool | None) -> Self | None:
         """Return a predictor that does what a `Trainer(**params)` would, or `None` if it cannot."""
-        if not params.keys() <= _HARMLESS or params.get("precision") not in _TRUE_PRECISION:
+        if (
+            not params.keys() <= _SUPPORTED_TRAINER_PARAMS
+            or params.get("precision") not in _TRUE_PRECISION
+        ):
             return None
         strategy, devices = params.get("strategy", "auto"), params.get("devices", "auto")
         # under others a process may have a part of the weights only
@@ -117,26 +159,26 @@ class DirectPredictor:
     def _run(
         self, model: PLForecastingModule, datamodule: TorchDataModule, step: Callable
     ) -> list[Any]:
-        was_training, home = model.training, model.device
         model.eval()
-        if home != self.device:  # looking at every parameter takes as long as the network
-            model.to(self.device)
-        try:
-            with torch.inference_mode():
+        # weights that move to a device and back do so for all threads
+        lock = nullcontext() if self.device.type == "cpu" else process_lock
+        with lock, torch.inference_mode():
+            if model.device != self.device:  # asking every parameter takes as long as the network
+                model.to(self.device)
+            try:
                 model.on_predict_start()
                 loader = datamodule.predict_dataloader()
                 # a bar for a single batch says nothing, and costs more than the batch
-                hidden = not self.show_progress or len(loader) < 2
+                is_hidden = not self.show_progress or len(loader) < 2
                 # from a loader itself tqdm takes a second iterator, and random numbers with it
                 batches = iter(loader)
-                if not hidden:
+                if not is_hidden:
                     batches = tqdm(batches, "Predicting", len(loader))
                 return [
                     step(model.transfer_batch_to_device(batch, self.device, 0), index)
                     for index, batch in enumerate(batches)
                 ]
-        finally:
-            model.on_predict_end()
-            model.train(was_training)
-            if model.device.type != "cpu":
-                model.to("cpu")
+            finally:
+                model.on_predict_end()
+                if model.device.type != "cpu":
+                    model.to("cpu")

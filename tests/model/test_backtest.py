@@ -34,7 +34,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from darts_lstm_seq import LSTMSeqModel
-from darts_lstm_seq.model import backtest
+from darts_lstm_seq.model import backtest, stacking
 from darts_lstm_seq.model import lstm_seq_model as model_module
 
 LENGTH, HORIZON = 36, 3
@@ -53,17 +53,17 @@ class Counts:
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     found = Counts()
-    train, train_alone = backtest.train, TorchForecastingModel._train
+    train, train_alone = stacking.train, TorchForecastingModel._train
 
     def counted(trainings: Any, *args: Any) -> None:
         found.stacks.append(len(trainings))
         train(trainings, *args)
 
-    def counted_alone(self: Any, *args: Any, **kwargs: Any) -> None:
-        found.alone += 1
-        train_alone(self, *args, **kwargs)
+    def counted_alone(self: Any, trainer: Any, **kwargs: Any) -> None:
+        found.alone += isinstance(trainer, Trainer)
+        train_alone(self, trainer, **kwargs)
 
-    monkeypatch.setattr(backtest, "train", counted)
+    monkeypatch.setattr(stacking, "train", counted)
     monkeypatch.setattr(TorchForecastingModel, "_train", counted_alone)
     return found
 
@@ -379,7 +379,7 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # folds of 28 to 33 steps have 20 to 25 windows
-    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._LOW_DATA_WINDOWS", (22 / HORIZON, 0))
+    monkeypatch.setattr("darts_lstm_seq.model.defaults.LOW_DATA_WINDOWS_PER_STEP", 22 / HORIZON)
     hold(quick | {"dropout": None}, counts, series=make(), stride=1)
     assert counts.stacks == [3, 3]
 
@@ -387,7 +387,7 @@ def test_automatic_dropout_makes_stacks_of_two_structures(
 def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._LOW_DATA_WINDOWS", (22 / HORIZON, 0))
+    monkeypatch.setattr("darts_lstm_seq.model.defaults.LOW_DATA_WINDOWS_PER_STEP", 22 / HORIZON)
     monkeypatch.setattr(
         "darts_lstm_seq.training.module._FULL_LR_WINDOW", quick["input_chunk_length"] / 4
     )
@@ -460,8 +460,8 @@ def test_automatic_epochs_differ_from_fold_to_fold(
     counts: Counts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._FEWEST_STEPS", 20)
-    monkeypatch.setattr("darts_lstm_seq.model.lstm_seq_model._FEWEST_EPOCHS", 2)
+    monkeypatch.setattr("darts_lstm_seq.model.defaults.MIN_STEPS", 20)
+    monkeypatch.setattr("darts_lstm_seq.model.defaults.MIN_EPOCHS", 2)
     params = quick | {"n_epochs": None, "input_chunk_length": 6}
     if tutorial:
         params |= {
@@ -469,9 +469,9 @@ def test_automatic_epochs_differ_from_fold_to_fold(
             "lr_scheduler_kwargs": {"step_size": 2, "gamma": 0.5},
         }
     seen = []
-    train = backtest.train
+    train = stacking.train
     monkeypatch.setattr(
-        backtest, "train", lambda them, *rest: (seen.extend(them), train(them, *rest))
+        stacking, "train", lambda them, *rest: (seen.extend(them), train(them, *rest))
     )
     hold(params, counts, series=make(38), start=12, stride=5)
     assert len({one.n_epochs for one in seen}) > 1
@@ -600,7 +600,7 @@ def test_grid_search(
     arguments = {"forecast_horizon": 3, "start": 0.85, "metric": mae}
     _, best, error = LSTMSeqModel.gridsearch(grid, make(), **arguments)
     assert (len(counts.stacks), counts.alone) == (2, 0)
-    monkeypatch.setattr(backtest, "unsupported_reason", lambda *_: "not now")
+    monkeypatch.setattr(backtest, "_unsupported_reason", lambda *_: "not now")
     _, by_loop, expected = LSTMSeqModel.gridsearch(grid, make(), **arguments)
     assert (len(counts.stacks), counts.alone) == (2, sum(counts.stacks))
     assert best == by_loop
@@ -757,19 +757,19 @@ def test_the_model_is_left_as_it_was(
         model.fit(make())
         forecast = copy.deepcopy(model).predict(5, num_samples=4)
     before = state(model)
-    model._recorder = None  # an attribute of the class until it is used
-    before["attributes"].add("_recorder")
+    model.backtest_folds = None  # an attribute of the class until it is used
+    before["attributes"].add("backtest_folds")
     if fails:
 
         def fail(*_: Any) -> None:
             raise fails
 
-        monkeypatch.setattr(backtest, "train", fail)
+        monkeypatch.setattr(stacking, "train", fail)
         with pytest.raises(fails):
             model.historical_forecasts(make(), start=0.9)
     else:
         model.historical_forecasts(make(), start=0.9)
-    assert model._recorder is None
+    assert model.backtest_folds is None
     equal_state(state(model), before)
     if fitted:
         same(model.predict(5, num_samples=4), forecast)
@@ -795,7 +795,7 @@ def test_diverging_training_says_so(quick: dict[str, Any], counts: Counts) -> No
     with pytest.raises(ValueError, match=r"Training failed.*Lower the learning rate"):
         model.historical_forecasts(make(), start=0.9)
     assert len(counts.stacks) == 1
-    assert model._recorder is None
+    assert model.backtest_folds is None
 
 
 @pytest.mark.parametrize(
@@ -989,7 +989,7 @@ def test_a_wrong_optimizer_is_refused_as_by_darts(
 def test_what_was_answered_holds_when_the_stack_gives_up(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backtest, "_MOST_BYTES", 0)  # no fold is small enough
+    monkeypatch.setattr(stacking, "_MAX_BYTES", 0)  # no fold is small enough
     found = []
     for optimise in (True, False):
         asked: list[Any] = []

@@ -11,7 +11,6 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from darts_lstm_seq import LSTMSeqModel
-from darts_lstm_seq.model.backtest import Recorder
 from darts_lstm_seq.training import stack
 from darts_lstm_seq.training.stack import Training, _StackBatches, train
 
@@ -19,9 +18,8 @@ from darts_lstm_seq.training.stack import Training, _StackBatches, train
 def prepared(length: int, tiny: dict[str, Any], **params: Any) -> Training:
     """Return the training of a model on a series of some length."""
     model = LSTMSeqModel(6, 3, **tiny | {"batch_size": 4} | params)
-    model._recorder = Recorder()
-    model.fit(sine_timeseries(length=length, value_frequency=1 / 6, dtype=np.float64))
-    return model._recorder.folds[0].training
+    series = sine_timeseries(length=length, value_frequency=1 / 6, dtype=np.float64)
+    return model.prepare_training(series)
 
 
 def test_each_epoch_draws_each_window_once(tiny: dict[str, Any]) -> None:

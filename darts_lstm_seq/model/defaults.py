@@ -1,0 +1,102 @@
+"""Every choice that `LSTMSeqModel` makes where a parameter is left to it (`None`).
+
+Some choices need only the other parameters (`fill_in`), others the number of training windows. What
+each is worth was measured on series that no benchmark scores: `benchmarks/README.md`. What a user
+may set, and how it is documented, is in `lstm_seq_model.py`.
+"""
+
+from typing import Any
+
+from torch import nn
+
+# parameters that may be `None` although Darts would not take it
+AUTOMATIC = ("patch_length", "dropout", "n_epochs")
+
+# patches: the LSTM's steps and the width of one step then grow alike with the window
+MAX_PATCH_OVER_ROOT = 1.5
+# low-data regime: at most this many training windows per forecast step. Overlapping windows hold
+# few independent horizons; long windows are told apart, and so overfitted, more easily
+LONG_WINDOW = 49
+LOW_DATA_WINDOWS_PER_STEP = 30
+LOW_DATA_LONG_WINDOWS_PER_STEP = 60
+LOW_DATA_DROPOUT, DROPOUT = 0.9, 0.5
+# optimiser steps: one per training window within these bounds, and never fewer epochs than this
+MIN_STEPS, MAX_STEPS, MIN_EPOCHS = 200, 1000, 4
+# of the plain tutorial
+TUTORIAL_EPOCHS = 100
+# the Huber loss is quadratic up to half a standard deviation of the window
+HUBER_DELTA = 0.5
+
+
+def fill_in(params: dict[str, Any], is_tutorial: bool) -> dict[str, Any]:
+    """Return the parameters with a value for each that needs no data to choose.
+
+    Parameters
+    ----------
+    params
+        All parameters of the model; those that are `None` are left to us.
+    is_tutorial
+        Whether to choose as the plain tutorial does.
+    """
+    if is_tutorial:
+        chosen = {
+            "patch_length": 1,
+            "dropout": 0.0,
+            "loss_fn": nn.MSELoss(),
+            "n_epochs": TUTORIAL_EPOCHS,
+        }
+    else:
+        chosen = {
+            "patch_length": patch_length(params["input_chunk_length"]),
+            "loss_fn": nn.HuberLoss(delta=HUBER_DELTA),
+        }
+    given = {name: value for name, value in params.items() if value is not None}
+    return {**params, "use_reversible_instance_norm": True, **chosen, **given}
+
+
+def patch_length(input_chunk_length: int) -> int:
+    """Return the largest divisor of the window that is not far above its square root.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.model.defaults import patch_length
+    >>> [patch_length(length) for length in (1, 7, 24, 36, 336)]
+    [1, 1, 6, 9, 24]
+    """
+    longest = int(MAX_PATCH_OVER_ROOT * input_chunk_length**0.5)
+    return max(p for p in range(1, longest + 1) if input_chunk_length % p == 0)
+
+
+def is_low_data(n_windows: int, input_chunk_length: int, output_chunk_length: int) -> bool:
+    """Tell whether there are so few training windows that the LSTM would overfit them.
+
+    Parameters
+    ----------
+    n_windows
+        Number of training windows.
+    input_chunk_length, output_chunk_length
+        See `LSTMSeqModel`.
+    """
+    is_long = input_chunk_length >= LONG_WINDOW
+    per_step = LOW_DATA_LONG_WINDOWS_PER_STEP if is_long else LOW_DATA_WINDOWS_PER_STEP
+    return n_windows <= per_step * output_chunk_length
+
+
+def dropout(low_data: bool) -> float:
+    """Return the fraction of hidden units to drop."""
+    return LOW_DATA_DROPOUT if low_data else DROPOUT
+
+
+def n_epochs(n_windows: int, batch_size: int) -> int:
+    """Return the number of epochs of a training.
+
+    Parameters
+    ----------
+    n_windows
+        Number of training windows.
+    batch_size
+        Number of windows per optimiser step, over all processes.
+    """
+    steps_per_epoch = -(-n_windows // batch_size)
+    steps = min(max(n_windows, MIN_STEPS), MAX_STEPS)
+    return max(-(-steps // steps_per_epoch), MIN_EPOCHS)
