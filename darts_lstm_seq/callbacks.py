@@ -6,12 +6,14 @@ Progress bars, checkpoints and early stopping are Lightning's own.
 import pytorch_lightning as pl
 from darts.utils.serialization import add_safe_globals
 
+from darts_lstm_seq.checks import check_positive_integer
+
 
 class PrintLoss(pl.Callback):
     """Print the training loss every few epochs, in the tutorial's form.
 
-    As in the tutorial, it is the loss of the epoch's last training step. Needs no progress bar and
-    no logger; of several processes the first one prints.
+    As in the tutorial, it is the loss of the epoch's last training step. No progress bar and no
+    logger is needed. In distributed training, the process of rank 0 prints.
 
     Parameters
     ----------
@@ -21,7 +23,7 @@ class PrintLoss(pl.Callback):
     Raises
     ------
     ValueError
-        If `every` is not at least 1.
+        If `every` is not an integer of at least 1.
 
     Examples
     --------
@@ -39,17 +41,15 @@ class PrintLoss(pl.Callback):
     """
 
     def __init__(self, every: int = 10) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"`every` must be an integer >= 1, received {every!r}.")
-        self.every = every
+        self.every = check_positive_integer("every", every)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print what the module logged last, if it is this epoch's turn."""
+        """Print the last logged training loss, every `every` epochs."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every == 0 and trainer.is_global_zero:
             loss = trainer.callback_metrics["train_loss"].item()
             print(f"Epoch [{epoch}/{trainer.max_epochs}], Loss: {loss:.4f}", flush=True)
 
 
-# Darts loads nothing it does not know; models are saved with their callbacks
+# models are saved with their callbacks, and Darts loads registered classes only
 add_safe_globals([PrintLoss])

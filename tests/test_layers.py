@@ -20,6 +20,8 @@ SOURCE = Path(darts_lstm_seq.__file__).parent
 ORDER = [
     "nn",
     "compat",
+    "files",
+    "checks",
     "batching",
     "training",
     "parallel",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import chain
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from darts import TimeSeries
 from tqdm.auto import tqdm
 
 from darts_lstm_seq import __version__
+from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
 from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
 from darts_lstm_seq.comparison.results_folder import ResultsFolder, fingerprint
@@ -174,10 +174,10 @@ def compare(
     [[2, 1]]
     """
     contest = Evaluation(
-        _positive("horizon", horizon),
-        _positive("folds", folds),
+        check_positive_integer("horizon", horizon),
+        check_positive_integer("folds", folds),
         models,
-        None if seasonality is None else _positive("seasonality", seasonality),
+        None if seasonality is None else check_positive_integer("seasonality", seasonality),
     )
     check_models(models)
     count_workers(n_jobs)
@@ -304,12 +304,6 @@ def _named(series: Any) -> dict[Any, TimeSeries]:
                 f"`series` must hold Darts `TimeSeries`, received {type(one).__name__} at {name!r}."
             )
     return named
-
-
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"`{name}` must be an integer >= 1, received {value!r}.")
-    return int(value)
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ is in it, so that a changed series is run again. What the rows mean is in `compa
 
 import hashlib
 import json
-import os
 import re
 import uuid
 from collections.abc import Collection, Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 from darts import TimeSeries
+
+from darts_lstm_seq.files import atomic_write
 
 _SETTINGS = "settings.json"
 # columns of names: one such as "1" or "NA" is neither a number nor missing
@@ -126,12 +127,13 @@ class ResultsFolder:
     def finish(self, tables: dict[str, pd.DataFrame | Iterator[pd.DataFrame]]) -> None:
         """Write tables, or their parts one after another, to files of these names."""
         for name, table in tables.items():
-            beside = self._path / f".{name}"
-            with open(beside, "w", encoding="utf-8", newline="") as file:
+            with (
+                atomic_write(self._path / name) as temporary,
+                open(temporary, "w", encoding="utf-8", newline="") as file,
+            ):
                 parts = [table] if isinstance(table, pd.DataFrame) else table
                 for index, part in enumerate(parts):
                     part.to_csv(file, index=False, header=index == 0)
-            os.replace(beside, self._path / name)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -140,9 +142,5 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with open(beside, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # the name must not be there before what it stands for
-    os.replace(beside, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
