@@ -1,12 +1,12 @@
-"""Quiet logs and small, fast things that many tests use."""
+"""Quiet logs and the fixtures that many tests use; the functions they share are in `makers.py`."""
 
 import logging
 import os
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import settings
 
@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep Lightning and Darts from talking, and their files out of the checkout."""
+    """Silence Lightning and Darts, and keep their files out of the checkout."""
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch|darts")
     for name in ("darts", "pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -30,7 +30,7 @@ def _quiet(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def trainer_kwargs() -> dict[str, Any]:
-    """Trainer parameters without output or files."""
+    """Trainer parameters without output or files; extend them, never change them."""
     return {
         "accelerator": "cpu",
         "enable_progress_bar": False,
@@ -39,26 +39,26 @@ def trainer_kwargs() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def tiny(trainer_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Model parameters for fits that take a fraction of a second."""
-    return {
-        "hidden_dim": 8,
-        "dropout": 0.0,  # so few units have none to spare
-        "n_epochs": 2,
-        "random_state": 0,
-        "pl_trainer_kwargs": dict(trainer_kwargs),
-    }
+@pytest.fixture(scope="session")
+def tiny(trainer_kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    """Model parameters for fits that take a fraction of a second; read-only, `tiny | {...}`."""
+    return MappingProxyType(
+        {
+            "hidden_dim": 8,
+            "dropout": 0.0,  # eight units are too few to drop any
+            "n_epochs": 2,
+            "random_state": 0,
+            "pl_trainer_kwargs": trainer_kwargs,
+        }
+    )
 
 
 @pytest.fixture(scope="session")
 def seasonal() -> Any:
     """Ten years of monthly values: trend, season and a little noise, around 100."""
-    from darts import TimeSeries
+    from makers import sine  # loads torch
 
-    steps = np.arange(120)
-    noise = np.random.default_rng(0).normal(0, 0.5, 120)
-    values = 100 + 0.3 * steps + 10 * np.sin(2 * np.pi * steps / 12) + noise
-    return TimeSeries.from_times_and_values(
-        pd.date_range("2000-01-01", periods=120, freq="MS"), values, columns=["sales"]
+    series = sine(
+        120, level=100, scale=10, noise=0.05, trend=0.03, dtype="float64", start="2000-01-01"
     )
+    return series.with_columns_renamed("y0", "sales")

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood
+from makers import sine
 from torch.utils.data import DistributedSampler
 
 from darts_lstm_seq import LSTMSeqModel
@@ -37,16 +38,12 @@ class Losses(pl.Callback):
 
 def make_series() -> list[TimeSeries]:
     """Return three ragged series; Darts draws as many windows of each as the longest one has."""
-    random = np.random.default_rng(0)
-    series = []
-    for number, windows in enumerate((20, 32, 27)):
-        steps = np.arange(windows + L + T - 1)
-        noise = random.normal(0, 1, len(steps))
-        values = 100 * number + 10 * np.sin(2 * np.pi * steps / 12) + noise
-        times = pd.date_range("2010-01-01", periods=len(steps), freq="MS")
-        static = pd.DataFrame({"size": [number]})
-        series.append(TimeSeries.from_times_and_values(times, values, static_covariates=static))
-    return series
+    return [
+        sine(
+            windows + L + T - 1, level=100 * number, scale=10, seed=number, dtype="float64"
+        ).with_static_covariates(pd.DataFrame({"size": [number]}))
+        for number, windows in enumerate((20, 32, 27))
+    ]
 
 
 def make_model(folder: Path, devices: int, losses: Losses, **kwargs: Any) -> LSTMSeqModel:
@@ -105,7 +102,7 @@ def learn_everything(folder: Path, devices: int, n_members: int) -> dict[str, An
     """Fit with all that a network can have; weights that get no gradient would end it."""
     losses, series = Losses(), make_series()
     series[0] = series[0].with_values(np.where(series[0].values() > 5, np.nan, series[0].values()))
-    covariates = [one + 1 for one in make_series()]
+    covariates = [series + 1 for series in make_series()]
     model = make_model(
         folder,
         devices,

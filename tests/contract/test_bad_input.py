@@ -19,8 +19,8 @@ from darts.utils.likelihood_models.torch import (
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from makers import following, sine
 
-from contract.makers import following, seasonal
 from darts_lstm_seq import LSTMSeqModel
 
 
@@ -34,22 +34,22 @@ def monthly(values: np.ndarray) -> TimeSeries:
 
 @pytest.mark.parametrize("length", [1, 5, 9])
 def test_too_short_to_train_on(length: int, tiny: dict[str, Any]) -> None:
-    short = seasonal(20)[:length]
+    short = sine(20)[:length]
     with pytest.raises(ValueError, match=rf"too short(?s:.)*10(?s:.)*{length}\b"):
         LSTMSeqModel(6, 4, **tiny).fit(short)
     with pytest.raises(ValueError, match=rf"index 1.*too short(?s:.)*10(?s:.)*{length}\b"):
-        LSTMSeqModel(6, 4, **tiny).fit([seasonal(20), short])
+        LSTMSeqModel(6, 4, **tiny).fit([sine(20), short])
 
 
 def test_too_short_to_predict_from(tiny: dict[str, Any]) -> None:
-    model = LSTMSeqModel(6, 4, **tiny).fit(seasonal(20))
+    model = LSTMSeqModel(6, 4, **tiny).fit(sine(20))
     with pytest.raises(ValueError, match=r"(?s)series.*index.* 1\b.*length"):
-        model.predict(4, [seasonal(20), seasonal(5)])
+        model.predict(4, [sine(20), sine(5)])
 
 
 def test_shortest_possible(tiny: dict[str, Any]) -> None:
-    model = LSTMSeqModel(6, 4, **tiny).fit(seasonal(10))
-    assert np.isfinite(model.predict(4, seasonal(6)).values()).all()
+    model = LSTMSeqModel(6, 4, **tiny).fit(sine(10))
+    assert np.isfinite(model.predict(4, sine(6)).values()).all()
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.5, 1e-12, 1e12])
@@ -57,18 +57,18 @@ def test_shortest_possible(tiny: dict[str, Any]) -> None:
 def test_a_constant_is_forecast_as_the_constant(
     level: float, dtype: str, tiny: dict[str, Any]
 ) -> None:
-    constant = seasonal(40, level=level, scale=0, dtype=dtype)
+    constant = sine(40, level=level, scale=0, dtype=dtype)
     # to rounding, and to nothing beside one
     tolerance: Any = {"rtol": 1e-6 if dtype == "float32" else 1e-14, "atol": 1e-30}
-    for training in (constant, seasonal(60, dtype=dtype)):
+    for training in (constant, sine(60, dtype=dtype)):
         model = LSTMSeqModel(6, 4, **tiny).fit(training)
         np.testing.assert_allclose(model.predict(7, constant).values(), level, **tolerance)
     # one constant component among others, and one constant window in a series that moves
-    series = concatenate([seasonal(40, dtype=dtype, name="z"), constant], axis=1)
+    series = concatenate([sine(40, dtype=dtype, name="z"), constant], axis=1)
     forecast = LSTMSeqModel(6, 4, **tiny).fit(series).predict(7)
     assert np.isfinite(forecast.values()).all()
     np.testing.assert_allclose(forecast["y0"].values(), level, **tolerance)
-    still = concatenate([seasonal(40, dtype=dtype), constant.shift(40)], ignore_time_axis=True)
+    still = concatenate([sine(40, dtype=dtype), constant.shift(40)], ignore_time_axis=True)
     assert np.isfinite(LSTMSeqModel(6, 4, **tiny).fit(still).predict(7).values()).all()
 
 
@@ -84,7 +84,7 @@ def test_a_constant_is_forecast_as_the_constant(
 )
 def test_constants_and_zeros_with_a_likelihood(likelihood: Any, tiny: dict[str, Any]) -> None:
     for level in (0.0, 7.0):
-        constant = seasonal(40, level=level, scale=0)
+        constant = sine(40, level=level, scale=0)
         model = LSTMSeqModel(6, 4, likelihood=likelihood, **tiny).fit(constant)
         samples = model.predict(7, num_samples=50).all_values()
         assert np.isfinite(samples).all()
@@ -92,7 +92,7 @@ def test_constants_and_zeros_with_a_likelihood(likelihood: Any, tiny: dict[str, 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float16", "bool"])
 def test_other_dtypes_work(dtype: str, tiny: dict[str, Any]) -> None:
-    values = (50 + 20 * seasonal(60, noise=0).values()).astype(dtype)
+    values = (50 + 20 * sine(60, noise=0).values()).astype(dtype)
     series = TimeSeries.from_values(values)
     forecast = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 10}).fit(series).predict(6)
     assert np.isfinite(forecast.values()).all()
@@ -104,7 +104,7 @@ def test_other_dtypes_work(dtype: str, tiny: dict[str, Any]) -> None:
 @pytest.mark.parametrize("magnitude", [1e-12, 1e-6, 1.0, 1e6, 1e12])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_any_magnitude(magnitude: float, dtype: str, tiny: dict[str, Any]) -> None:
-    base = seasonal(96, dtype=dtype, level=2)
+    base = sine(96, dtype=dtype, level=2)
     forecasts = [
         LSTMSeqModel(12, 4, **tiny | {"n_epochs": 10}).fit(one).predict(6).values() / scale
         for one, scale in [(base, 1.0), (base * magnitude, magnitude)]
@@ -115,7 +115,7 @@ def test_any_magnitude(magnitude: float, dtype: str, tiny: dict[str, Any]) -> No
 
 def test_a_small_movement_on_a_high_level(tiny: dict[str, Any]) -> None:
     """Where single precision would see a constant, the data's own double precision counts."""
-    base = seasonal(96, dtype="float64")
+    base = sine(96, dtype="float64")
     kwargs = tiny | {"n_epochs": 10}
     moving = LSTMSeqModel(12, 4, use_reversible_instance_norm=True, **kwargs).fit(base + 1e9)
     reference = LSTMSeqModel(12, 4, use_reversible_instance_norm=True, **kwargs).fit(base)
@@ -213,14 +213,14 @@ def test_every_series_is_forecast_whatever_the_loader_drops(tiny: dict[str, Any]
 
 
 def test_an_interrupted_or_failed_fit_leaves_the_model_as_it_was(tiny: dict[str, Any]) -> None:
-    series = seasonal(60)
+    series = sine(60)
     model = LSTMSeqModel(12, 4, **tiny).fit(series)
     before = model.predict(4).values()
     infinite = series.with_values(np.full((60, 1), np.inf, dtype="float32"))
     with pytest.raises(ValueError, match="infinite"):
         model.fit(infinite)
     with pytest.raises(ValueError, match=r"(?i)width|component|dimension"):
-        model.fit(seasonal(60, width=2))
+        model.fit(sine(60, width=2))
     np.testing.assert_array_equal(model.predict(4).values(), before)
 
 
@@ -228,63 +228,59 @@ def test_an_interrupted_or_failed_fit_leaves_the_model_as_it_was(tiny: dict[str,
 
 
 def in_the_past(tiny: dict[str, Any]) -> LSTMSeqModel:
-    return LSTMSeqModel(6, 4, **tiny).fit(seasonal(40), past_covariates=seasonal(40, name="p"))
+    return LSTMSeqModel(6, 4, **tiny).fit(sine(40), past_covariates=sine(40, name="p"))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda kw: LSTMSeqModel(6, 4, **kw).predict(4), "fit"),
-        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(-3), "`n` .* -3"),
-        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(True), "`n` .* True"),
-        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(4, []), r"`series` .*\[\]"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40)).predict(-3), "`n` .* -3"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40)).predict(True), "`n` .* True"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40)).predict(4, []), r"`series` .*\[\]"),
         (lambda kw: LSTMSeqModel(6, 4, **kw).fit([]), r"`series` .*\[\]"),
         (lambda kw: LSTMSeqModel(6, 4, **kw).fit(None), "`series` .*None"),
         (
-            lambda kw: LSTMSeqModel(6, 4, add_encoders={"cyclical": {}}, **kw).fit(seasonal(40)),
+            lambda kw: LSTMSeqModel(6, 4, add_encoders={"cyclical": {}}, **kw).fit(sine(40)),
             "cyclical",
         ),
-        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40).values()), "TimeSeries"),
+        (lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40).values()), "TimeSeries"),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit([seasonal(40), seasonal(40, width=2)]),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit([sine(40), sine(40, width=2)]),
             "component|dimension|width",
         ),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40)).predict(4, seasonal(40, width=2)),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40)).predict(4, sine(40, width=2)),
             "component|dimension|width",
         ),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit(
-                seasonal(40), past_covariates=[seasonal(40), seasonal(40)]
-            ),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40), past_covariates=[sine(40), sine(40)]),
             "past_covariates",
         ),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40), past_covariates=seasonal(20)),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40), past_covariates=sine(20)),
             "past_covariates",
         ),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit(
-                seasonal(40), future_covariates=seasonal(40, "D")
-            ),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40), future_covariates=sine(40, "D")),
             "future_covariates|freq",
         ),
         (lambda kw: in_the_past(kw).predict(5), "past_covariates"),
         (
-            lambda kw: in_the_past(kw).predict(4, future_covariates=seasonal(60)),
+            lambda kw: in_the_past(kw).predict(4, future_covariates=sine(60)),
             "future_covariates|covariates",
         ),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40), val_series=seasonal(40, width=2)),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40), val_series=sine(40, width=2)),
             "val|component|dimension|width",
         ),
         (
-            lambda kw: LSTMSeqModel(6, 4, **kw).fit(seasonal(40), sample_weight="quadratic"),
+            lambda kw: LSTMSeqModel(6, 4, **kw).fit(sine(40), sample_weight="quadratic"),
             "quadratic",
         ),
         (
             lambda kw: LSTMSeqModel(6, 4, **kw).historical_forecasts(
-                seasonal(40), retrain=False, forecast_horizon=4
+                sine(40), retrain=False, forecast_horizon=4
             ),
             "fit",
         ),
@@ -299,7 +295,7 @@ def test_inputs_that_do_not_fit(
 
 def test_samples_in_the_target(tiny: dict[str, Any]) -> None:
     """Darts' own torch models take the first sample of a probabilistic series; so do we."""
-    one = seasonal(40)
+    one = sine(40)
     many = TimeSeries(times=one.time_index, values=np.repeat(one.all_values(), 5, axis=2))
     assert np.isfinite(LSTMSeqModel(6, 4, **tiny).fit(many).predict(4).values()).all()
 
@@ -353,7 +349,7 @@ def test_a_forecast_or_an_error_that_helps(
     n: int,
     tiny: dict[str, Any],
 ) -> None:
-    series = seasonal(length, freq, width, level=level, scale=10, dtype=dtype)
+    series = sine(length, freq, width, level=level, scale=10, dtype=dtype)
     if missing and np.issubdtype(series.dtype, np.floating):
         values = series.values().copy()
         values[np.random.default_rng(0).random(values.shape) < missing] = np.nan
@@ -410,7 +406,7 @@ def test_any_level_any_spread_any_spikes(
     exponent: int, ratio: float, sign: int, dtype: str, spikes: int, tiny: dict[str, Any]
 ) -> None:
     scale = 10.0**exponent
-    base = seasonal(48, dtype=dtype, level=sign * ratio)
+    base = sine(48, dtype=dtype, level=sign * ratio)
     values = base.values().copy()
     values[10 : 10 + spikes] *= 1e4
     series = base.with_values((values * scale).astype(dtype))
@@ -424,6 +420,6 @@ def test_any_level_any_spread_any_spikes(
 def test_time_zones_and_leap_years(tiny: dict[str, Any]) -> None:
     """Darts drops time zones at the door; what is left has to be forecast without a gap."""
     index = pd.date_range("2020-02-20", periods=40, freq="D")
-    series = TimeSeries(times=index, values=seasonal(40).values(), components=["y"])
+    series = TimeSeries(times=index, values=sine(40).values(), components=["y"])
     forecast = LSTMSeqModel(6, 4, **tiny).fit(series[:8].append(series[8:12])).predict(6)
     assert forecast.time_index.equals(pd.date_range("2020-03-03", periods=6, freq="D"))

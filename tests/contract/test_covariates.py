@@ -10,8 +10,8 @@ from darts import TimeSeries, concatenate
 from darts.dataprocessing.transformers import Scaler, StaticCovariatesTransformer
 from darts.metrics import mae
 from darts.utils.timeseries_generation import datetime_attribute_timeseries
+from makers import following, sine, white_noise
 
-from contract.makers import following, seasonal, straight
 from darts_lstm_seq import LSTMSeqModel
 
 KINDS = ["past", "future", "static"]
@@ -32,13 +32,13 @@ def with_static(series: TimeSeries) -> TimeSeries:
 def test_all_combinations(
     kinds: list[str], width: int, shared_weights: bool, tiny: dict[str, Any]
 ) -> None:
-    series = [seasonal(40, width=width, seed=seed) for seed in range(2)]
+    series = [sine(40, width=width, seed=seed) for seed in range(2)]
     if "static" in kinds:
         series = [with_static(one) for one in series]
     # future covariates reach 9 steps further than the target, past covariates 6: what n=9 needs
     covariates = {
         f"{kind}_covariates": [
-            seasonal(length, width=2, seed=9, level=100, scale=7, name=kind) for _ in series
+            sine(length, width=2, seed=9, level=100, scale=7, name=kind) for _ in series
         ]
         for kind, length in [("past", 46), ("future", 49)]
         if kind in kinds
@@ -69,17 +69,12 @@ def test_all_combinations(
             model.predict(9, series, past_covariates=short)
 
 
-def noise(length: int, width: int = 1) -> TimeSeries:
-    values = np.random.default_rng(0).standard_normal((length, width)).astype("float32")
-    return TimeSeries.from_values(values)
-
-
 @pytest.mark.parametrize("kind", ["past", "future"])
 @pytest.mark.parametrize("shift", [0, 2])
 def test_a_covariate_that_tells_the_target_is_used(
     kind: str, shift: int, tiny: dict[str, Any]
 ) -> None:
-    target = noise(250)
+    target = white_noise(250)
     # past covariates must tell it before the forecast starts
     told = 1000 + 50 * (target if kind == "future" else target.shift(-3 - shift))
     # long windows: their mean and scale say little about what comes next
@@ -99,7 +94,7 @@ def test_a_covariate_that_tells_the_target_is_used(
 
 def test_static_covariates_tell_series_apart(tiny: dict[str, Any]) -> None:
     # one series answers each block of noise by rising, the other by falling
-    blocks = noise(24 * 16).values().reshape(24, 16).copy()
+    blocks = white_noise(24 * 16).values().reshape(24, 16).copy()
     both = []
     for sign in (1, -1):
         blocks[:, 12:] = 2 * sign
@@ -116,7 +111,7 @@ def test_static_covariates_tell_series_apart(tiny: dict[str, Any]) -> None:
 
 
 def test_static_covariates_can_be_left_alone(tiny: dict[str, Any]) -> None:
-    series = with_static(seasonal(40, width=2))
+    series = with_static(sine(40, width=2))
     model = LSTMSeqModel(6, 3, use_static_covariates=False, **tiny).fit(series)
     assert not model.uses_static_covariates
     other = series.with_static_covariates(STATIC * 100)
@@ -128,7 +123,7 @@ def test_static_covariates_can_be_left_alone(tiny: dict[str, Any]) -> None:
 def test_static_covariates_transformer(tiny: dict[str, Any]) -> None:
     labels = pd.DataFrame({"city": ["Bern", "Graz"], "size": [10.0, 500.0]})
     series = [
-        seasonal(40, seed=row).with_static_covariates(labels.iloc[row : row + 1]) for row in (0, 1)
+        sine(40, seed=row).with_static_covariates(labels.iloc[row : row + 1]) for row in (0, 1)
     ]
     with pytest.raises(ValueError, match="numeric static covariate"):
         LSTMSeqModel(6, 3, **tiny).fit(series)
@@ -140,7 +135,7 @@ def test_static_covariates_transformer(tiny: dict[str, Any]) -> None:
 
 
 def test_encoders_do_what_covariates_by_hand_do(tiny: dict[str, Any]) -> None:
-    series = seasonal(60)
+    series = sine(60)
     reach = series.time_index.union(following(series, 3))
     by_hand = {
         "past_covariates": datetime_attribute_timeseries(series, "quarter", dtype=np.float32),
@@ -171,8 +166,8 @@ def test_every_encoder_of_darts(tiny: dict[str, Any]) -> None:
         "transformer": Scaler(),
         "tz": "CET",
     }
-    series = [seasonal(40, "W", seed=1), seasonal(60, "W", seed=2)]
-    known = seasonal(110, "W", name="known")
+    series = [sine(40, "W", seed=1), sine(60, "W", seed=2)]
+    known = sine(110, "W", name="known")
     model = LSTMSeqModel(6, 3, add_encoders=encoders, **tiny)
     model.fit(series, future_covariates=[known, known])
     forecast = model.predict(9, series[1], future_covariates=known)
@@ -185,25 +180,25 @@ def test_every_encoder_of_darts(tiny: dict[str, Any]) -> None:
 
 
 def test_shared_weights_forecast_each_component_on_its_own(tiny: dict[str, Any]) -> None:
-    series = seasonal(60, width=3)
+    series = sine(60, width=3)
     # by default each component may also keep its own level
     norm = {"use_reversible_instance_norm": True}
     model = LSTMSeqModel(6, 3, shared_weights=True, **norm, **tiny).fit(series)
     forecast = model.predict(7, series).values()
     # the order of components does not matter
-    turned = straight(series.values()[:, [2, 0, 1]], series)
+    turned = series.with_values(series.values()[:, [2, 0, 1]])
     np.testing.assert_allclose(model.predict(7, turned).values(), forecast[:, [2, 0, 1]], atol=1e-5)
     # nor does what the others do
     alone = series.values().copy()
     alone[:, 1:] = 7 - 3 * alone[:, 1:]
-    other = model.predict(7, straight(alone, series)).values()
+    other = model.predict(7, series.with_values(alone)).values()
     np.testing.assert_allclose(other[:, 0], forecast[:, 0], atol=1e-5)
     assert np.abs(other[:, 1:] - forecast[:, 1:]).max() > 0.1
 
 
 def test_without_shared_weights_components_inform_each_other(tiny: dict[str, Any]) -> None:
     # the second component tells the first three steps earlier
-    first = noise(250)
+    first = white_noise(250)
     series = concatenate([first[:-3], first.shift(-3)[3:]], axis=1)
     errors = []
     for shared in (False, True):
@@ -220,9 +215,9 @@ def test_without_shared_weights_components_inform_each_other(tiny: dict[str, Any
 
 
 def test_covariates_longer_than_needed_are_cut(tiny: dict[str, Any]) -> None:
-    series = seasonal(40)
-    long = seasonal(80, name="known")
-    early = straight(long.values() + 1, long).shift(-20)
+    series = sine(40)
+    long = sine(80, name="known")
+    early = (long + 1).shift(-20)
     model = LSTMSeqModel(6, 3, **tiny).fit(series, future_covariates=long)
     exact = long[:43]
     np.testing.assert_array_equal(

@@ -21,8 +21,8 @@ from darts.models import (
 from darts.models.forecasting.ensemble_model import EnsembleModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.likelihood_models.torch import QuantileRegression
+from makers import SEASON, following, sine, white_noise, with_value
 
-from contract.makers import SEASON, following, seasonal
 from darts_lstm_seq import LSTMSeqModel
 
 QUANTILES = [0.1, 0.5, 0.9]
@@ -30,7 +30,7 @@ QUANTILES = [0.1, 0.5, 0.9]
 
 @pytest.fixture(scope="module")
 def series() -> TimeSeries:
-    return seasonal(96, level=20, scale=3)
+    return sine(96, level=20, scale=3)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_regression_ensemble_weighs_its_members(
 def test_ensembles_of_fitted_models_on_many_series(
     tiny: dict[str, Any], series: TimeSeries
 ) -> None:
-    many = [series, seasonal(60, seed=4)]
+    many = [series, sine(60, seed=4)]
     models = [LSTMSeqModel(12, 4, **tiny | {"random_state": seed}).fit(many) for seed in (1, 2)]
     ensemble = NaiveEnsembleModel(models, train_forecasting_models=False)
     forecasts = ensemble.predict(4, many)
@@ -95,7 +95,7 @@ def test_ensembles_of_fitted_models_on_many_series(
 
 
 def test_ensembles_take_covariates_and_sample(tiny: dict[str, Any], series: TimeSeries) -> None:
-    known = seasonal(120, name="known")
+    known = sine(120, name="known")
     models = [
         LSTMSeqModel(12, 4, likelihood=QuantileRegression(QUANTILES), **tiny),
         LinearRegressionModel(
@@ -181,9 +181,7 @@ def test_conformal_quantile_regression(tiny: dict[str, Any], series: TimeSeries)
 def test_the_anomaly_model_finds_what_was_put_there(
     fitted: LSTMSeqModel, series: TimeSeries, tiny: dict[str, Any]
 ) -> None:
-    values = series.values().copy()
-    values[80] += 15
-    odd = series.with_values(values)
+    odd = with_value(series, 80, series.values()[80] + 15)
     model = ForecastingAnomalyModel(
         fitted, scorer=[NormScorer(), KMeansScorer(k=3, window=1, random_state=0)]
     )
@@ -201,8 +199,7 @@ def test_the_anomaly_model_finds_what_was_put_there(
 
 
 def test_shap_explains_each_input(tiny: dict[str, Any]) -> None:
-    rng = np.random.default_rng(0)
-    target = TimeSeries.from_values(rng.standard_normal((150, 1)).astype("float32"))
+    target = white_noise(150)
     # the covariate tells the next value, so it must explain most
     told = target.shift(-1).with_columns_renamed("0", "told")
     model = LSTMSeqModel(

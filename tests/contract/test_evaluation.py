@@ -11,15 +11,15 @@ from darts.dataprocessing import Pipeline
 from darts.dataprocessing.transformers import BoxCox, InvertibleMapper, Scaler
 from darts.metrics import err, mae, mase, mse
 from darts.utils.likelihood_models.torch import QuantileRegression
+from makers import sine
 from pytorch_lightning.callbacks import EarlyStopping
 
-from contract.makers import seasonal
 from darts_lstm_seq import LSTMSeqModel
 
 
 @pytest.fixture(scope="module")
 def series() -> TimeSeries:
-    return seasonal(90, level=20, scale=3)
+    return sine(90, level=20, scale=3)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def test_without_retraining_it_is_a_loop_of_predictions(
 
 
 def test_without_retraining_with_everything(tiny: dict[str, Any]) -> None:
-    many = [seasonal(70, width=2, seed=1), seasonal(80, width=2, seed=2)]
+    many = [sine(70, width=2, seed=1), sine(80, width=2, seed=2)]
     static = pd.DataFrame({"size": [1.0, 2.0]})
     many = [one.with_static_covariates(static) for one in many]
-    known = seasonal(100, name="known")
+    known = sine(100, name="known")
     covariates = {"past_covariates": [known] * 2, "future_covariates": [known] * 2}
     model = LSTMSeqModel(12, 4, likelihood=QuantileRegression([0.1, 0.5, 0.9]), **tiny)
     model.fit(many, **covariates)
@@ -86,7 +86,7 @@ def test_without_retraining_with_everything(tiny: dict[str, Any]) -> None:
 def test_retrained_backtest_on_any_frequency(freq: str | int, tiny: dict[str, Any]) -> None:
     # with pandas 3.1, Darts 0.48.1 raises `Timedelta // Day` here for daily series, whatever the
     # model: this test guards the bound on pandas
-    series = seasonal(40, freq)
+    series = sine(40, freq)
     model = LSTMSeqModel(8, 3, **tiny)
     forecasts = model.historical_forecasts(series, start=series.time_index[34], forecast_horizon=2)
     assert forecasts.time_index.equals(series.time_index[35:])
@@ -209,7 +209,7 @@ def test_val_length_holds_steps_back_for_early_stopping(
 
 @pytest.mark.parametrize("retrain", [True, False])
 def test_data_transformers(retrain: bool, tiny: dict[str, Any], series: TimeSeries) -> None:
-    known = seasonal(100, level=1e4, scale=100, name="known")
+    known = sine(100, level=1e4, scale=100, name="known")
     model = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 3})
     pipeline = Pipeline([BoxCox(lmbda=0.5), Scaler()])
     covariate_scaler = Scaler()
@@ -266,7 +266,7 @@ def test_data_transformers_are_refitted_in_each_fold(
 
 @pytest.mark.parametrize("apply_globally", [True, False])
 def test_many_series_globally_or_each(apply_globally: bool, tiny: dict[str, Any]) -> None:
-    many = [seasonal(60, seed=1), seasonal(50, seed=2).shift(5)]
+    many = [sine(60, seed=1), sine(50, seed=2).shift(5)]
     seen = []
 
     class Watching(LSTMSeqModel):
@@ -373,7 +373,7 @@ def test_gridsearch_over_expanding_windows(tiny: dict[str, Any], series: TimeSer
 
 
 def test_an_invertible_mapper_keeps_forecasts_positive(tiny: dict[str, Any]) -> None:
-    series = seasonal(60).map(np.exp)
+    series = sine(60).map(np.exp)
     mapper = InvertibleMapper(np.log, np.exp)
     forecasts = LSTMSeqModel(12, 4, **tiny).historical_forecasts(
         series,

@@ -19,15 +19,15 @@ from darts import TimeSeries
 from darts.models import BlockRNNModel, NLinearModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from joblib import Parallel, delayed
+from makers import sine, trainer_of
 
-from contract.makers import seasonal, trainer_of
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.training.module import LSTMSeqModule
 
 
 @pytest.fixture(scope="module")
 def series() -> TimeSeries:
-    return seasonal(90, level=20, scale=3)
+    return sine(90, level=20, scale=3)
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_training_resumes_after_an_interruption(
 def test_precisions_save_and_load_or_refuse(
     precision: str, dtype: str, tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    series = seasonal(60, dtype=dtype)
+    series = sine(60, dtype=dtype)
     trainer = tiny["pl_trainer_kwargs"] | {"precision": precision}
     model = LSTMSeqModel(12, 4, **tiny | {"pl_trainer_kwargs": trainer})
     model.fit(series)

@@ -7,8 +7,8 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mql
 from darts.utils.likelihood_models import torch as families
+from makers import sine
 
-from contract.makers import seasonal, straight
 from darts_lstm_seq import LSTMSeqModel
 
 FAMILIES = {
@@ -23,7 +23,7 @@ QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
 def of_kind(kind: str, length: int = 120) -> TimeSeries:
-    base = seasonal(length, width=2)
+    base = sine(length, width=2)
     wave = base.values()
     match kind:
         case "real":
@@ -37,7 +37,7 @@ def of_kind(kind: str, length: int = 120) -> TimeSeries:
         case _:  # two shares that sum to one
             first = 1 / (1 + np.exp(-wave[:, :1]))
             values = np.concatenate([first, 1 - first], axis=1)
-    return straight(np.asarray(values, dtype="float32"), base)
+    return base.with_values(np.asarray(values, dtype="float32"))
 
 
 @pytest.mark.parametrize(("family", "kind"), FAMILIES.items())
@@ -71,7 +71,7 @@ def test_every_family(family: str, kind: str, tiny: dict[str, Any]) -> None:
 
 
 def test_quantiles_are_ordered_and_cover(tiny: dict[str, Any]) -> None:
-    series = seasonal(400, noise=0.3, level=500, scale=20)
+    series = sine(400, noise=0.3, level=500, scale=20)
     model = LSTMSeqModel(
         24,
         6,
@@ -148,7 +148,7 @@ def test_the_rate_of_counts_is_found(family: str, tiny: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("n_rnn_layers", [1, 2])
 def test_monte_carlo_dropout(n_rnn_layers: int, tiny: dict[str, Any]) -> None:
-    series = seasonal(60)
+    series = sine(60)
     model = LSTMSeqModel(6, 4, n_rnn_layers=n_rnn_layers, **tiny | {"dropout": 0.4}).fit(series)
     still = model.predict(6, num_samples=20).all_values()
     assert np.ptp(still, axis=2).max() == 0
@@ -159,7 +159,7 @@ def test_monte_carlo_dropout(n_rnn_layers: int, tiny: dict[str, Any]) -> None:
 
 
 def test_monte_carlo_dropout_adds_to_a_likelihood(tiny: dict[str, Any]) -> None:
-    series = seasonal(60)
+    series = sine(60)
     model = LSTMSeqModel(
         6, 4, likelihood=families.GaussianLikelihood(), **tiny | {"dropout": 0.4}
     ).fit(series)
@@ -171,7 +171,7 @@ def test_monte_carlo_dropout_adds_to_a_likelihood(tiny: dict[str, Any]) -> None:
 
 
 def test_a_prior_is_in_the_units_of_the_data(tiny: dict[str, Any]) -> None:
-    series = seasonal(120, level=300, scale=10)
+    series = sine(120, level=300, scale=10)
     errors = []
     for strength in (0.0, 500.0):
         likelihood = families.GaussianLikelihood(

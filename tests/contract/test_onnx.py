@@ -10,8 +10,8 @@ import pytest
 import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from makers import sine, with_value
 
-from contract.makers import seasonal
 from darts_lstm_seq import LSTMSeqModel
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -39,13 +39,13 @@ def agree(
 
 
 def test_double_precision_series(tiny: dict[str, Any], tmp_path: Path) -> None:
-    series = seasonal(60, width=2, dtype="float64", scale=4, level=1e6)  # single would show here
+    series = sine(60, width=2, dtype="float64", scale=4, level=1e6)  # single would show here
     model = LSTMSeqModel(10, 4, **tiny).fit(series)
     agree(model, tmp_path / "model.onnx", [3, 4, 9], [series, series[:-7]])
 
 
 def test_with_all_options(tiny: dict[str, Any], tmp_path: Path) -> None:
-    series = seasonal(60, width=2, level=30, scale=4)
+    series = sine(60, width=2, level=30, scale=4)
     model = LSTMSeqModel(
         (4, 10),
         4,
@@ -60,24 +60,24 @@ def test_with_all_options(tiny: dict[str, Any], tmp_path: Path) -> None:
 
 def test_with_all_covariates(tiny: dict[str, Any], tmp_path: Path) -> None:
     static = pd.DataFrame({"size": [1.0, 2.0], "kind": [3.0, 4.0]})
-    series = seasonal(60, width=2).with_static_covariates(static)
-    past = seasonal(80, width=1, name="past", level=1e3)
-    future = seasonal(80, width=3, name="future", level=-5, scale=9)
+    series = sine(60, width=2).with_static_covariates(static)
+    past = sine(80, width=1, name="past", level=1e3)
+    future = sine(80, width=3, name="future", level=-5, scale=9)
     covariates = {"past_covariates": past, "future_covariates": future}
     model = LSTMSeqModel(10, 4, **tiny).fit(series, **covariates)
     agree(model, tmp_path / "model.onnx", [4, 9], [series], **covariates)
 
 
 def test_quantiles(tiny: dict[str, Any], tmp_path: Path) -> None:
-    series = seasonal(60, level=30, scale=4)
-    known = seasonal(80, name="known")
+    series = sine(60, level=30, scale=4)
+    known = sine(80, name="known")
     model = LSTMSeqModel(10, 4, likelihood=QuantileRegression([0.1, 0.5, 0.9]), **tiny)
     model.fit(series, future_covariates=known)
     agree(model, tmp_path / "model.onnx", [4], [series], future_covariates=known)
 
 
 def test_a_family_and_a_shift(tiny: dict[str, Any], tmp_path: Path) -> None:
-    series = seasonal(60, level=30, scale=4)
+    series = sine(60, level=30, scale=4)
     likelihood = GaussianLikelihood()
     model = LSTMSeqModel(10, 4, output_chunk_shift=2, likelihood=likelihood, **tiny).fit(series)
     path = tmp_path / "model.onnx"
@@ -95,14 +95,9 @@ def test_a_family_and_a_shift(tiny: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_windows_with_gaps(tiny: dict[str, Any], tmp_path: Path) -> None:
-    whole = seasonal(60, width=2, level=30, scale=4)
-    values = whole.values().copy()
-    values[[20, 40, 52, 53], 0] = np.nan
-    values[55, 1] = np.nan
-    inside = whole.with_values(values)
-    values = values.copy()
-    values[-2:] = np.nan
-    at_the_end = whole.with_values(values)
+    whole = sine(60, width=2, level=30, scale=4)
+    inside = with_value(with_value(whole, [20, 40, 52, 53], component=0), 55, component=1)
+    at_the_end = with_value(inside, slice(-2, None))
     model = LSTMSeqModel(10, 4, **tiny).fit(inside)
     agree(model, tmp_path / "model.onnx", [4, 9], [whole, inside, at_the_end])
 

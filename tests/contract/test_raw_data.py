@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from darts import TimeSeries
 from darts.metrics import mae
+from makers import sine
 
 from darts_lstm_seq import LSTMSeqModel
 
@@ -14,9 +15,8 @@ LENGTH, SPLIT, HORIZON = 280, 200, 12
 
 def _signal(seed: int = 0) -> np.ndarray:
     """A season, a slow wave and noise."""
-    steps = np.arange(LENGTH)
-    noise = np.random.default_rng(seed).normal(0, 0.2, LENGTH)
-    return np.sin(2 * np.pi * steps / 12) + 0.5 * np.sin(steps / 17) + noise
+    season = sine(LENGTH, noise=0.2, seed=seed, dtype="float64").values().ravel()
+    return season + 0.5 * np.sin(np.arange(LENGTH) / 17)
 
 
 def _series(values: np.ndarray) -> TimeSeries:

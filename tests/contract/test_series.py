@@ -15,8 +15,8 @@ from darts.utils.data import (
     ShiftedTorchTrainingDataset,
 )
 from darts.utils.likelihood_models.torch import QuantileRegression
+from makers import following, sine
 
-from contract.makers import following, seasonal
 from darts_lstm_seq import LSTMSeqModel
 
 FREQUENCIES: list[str | int] = [
@@ -29,12 +29,12 @@ FREQUENCIES: list[str | int] = [
 def fitted(tiny: dict[str, Any]) -> LSTMSeqModel:
     """A model that knows the season: trained on two series of different length."""
     model = LSTMSeqModel(18, 4, **tiny | {"n_epochs": 30})
-    return model.fit([seasonal(120, seed=1), seasonal(90, seed=2)])
+    return model.fit([sine(120, seed=1), sine(90, seed=2)])
 
 
 @pytest.mark.parametrize("freq", FREQUENCIES)
 def test_any_frequency(freq: str | int, tiny: dict[str, Any], fitted: LSTMSeqModel) -> None:
-    series = seasonal(40, freq)
+    series = sine(40, freq)
     own = LSTMSeqModel(6, 4, **tiny).fit(series).predict(7)
     # a model trained on months knows nothing of time stamps
     foreign = fitted.predict(7, series)
@@ -49,7 +49,7 @@ def test_any_frequency(freq: str | int, tiny: dict[str, Any], fitted: LSTMSeqMod
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [1, 3])
 def test_one_series_is_learnt(width: int, dtype: str, tiny: dict[str, Any]) -> None:
-    series = seasonal(132, width=width, level=50, scale=9, dtype=dtype)
+    series = sine(132, width=width, level=50, scale=9, dtype=dtype)
     train, rest = series[:-12], series[-12:]
     # what a forecast of the window's mean would be off by
     flat = np.abs(rest.values() - train[-24:].values().mean(axis=0)).mean()
@@ -63,7 +63,7 @@ def test_one_series_is_learnt(width: int, dtype: str, tiny: dict[str, Any]) -> N
 def test_many_series_of_different_length_and_scale(tiny: dict[str, Any]) -> None:
     scales = [1e-3, 1.0, 1e6]
     many = [
-        seasonal(length, level=3 * scale, scale=scale, seed=seed, dtype="float64")
+        sine(length, level=3 * scale, scale=scale, seed=seed, dtype="float64")
         for seed, (length, scale) in enumerate(zip([60, 130, 90], scales, strict=True))
     ]
     model = LSTMSeqModel(18, 6, **tiny | {"n_epochs": 60, "hidden_dim": 16})
@@ -74,7 +74,7 @@ def test_many_series_of_different_length_and_scale(tiny: dict[str, Any]) -> None
 
 
 def test_prediction_of_new_series(fitted: LSTMSeqModel) -> None:
-    new = [seasonal(40, "h", seed=5), seasonal(25, 3, seed=6), seasonal(60, "W", seed=7)]
+    new = [sine(40, "h", seed=5), sine(25, 3, seed=6), sine(60, "W", seed=7)]
     together = fitted.predict(4, new)
     for one, forecast in zip(new, together, strict=True):
         assert forecast.time_index.equals(following(one, 4))
@@ -91,7 +91,7 @@ def test_a_model_of_many_series_must_be_told_which(fitted: LSTMSeqModel) -> None
 
 
 def test_n_beyond_the_chunk_feeds_forecasts_back(fitted: LSTMSeqModel) -> None:
-    series = seasonal(40, seed=3)
+    series = sine(40, seed=3)
     first = fitted.predict(4, series)
     # the last chunk ends where the forecast ends, so it starts after the third step
     second = fitted.predict(4, concatenate([series, first[:3]]))
@@ -105,7 +105,7 @@ def test_n_beyond_the_chunk_feeds_forecasts_back(fitted: LSTMSeqModel) -> None:
 def test_roll_size_is_the_number_of_forecasts_fed_back(
     roll_size: int, fitted: LSTMSeqModel
 ) -> None:
-    series = seasonal(40, seed=3)
+    series = sine(40, seed=3)
     first = fitted.predict(4, series)[:roll_size]
     second = fitted.predict(4, concatenate([series, first]))
     expected = np.concatenate([first.values(), second.values()])
@@ -117,7 +117,7 @@ def test_roll_size_is_the_number_of_forecasts_fed_back(
 
 @pytest.mark.parametrize("freq", ["MS", "B", 5])
 def test_output_chunk_shift(freq: str | int, tiny: dict[str, Any]) -> None:
-    series = seasonal(132, freq, noise=0.02)
+    series = sine(132, freq, noise=0.02)
     model = LSTMSeqModel(
         18, 4, output_chunk_shift=3, **tiny | {"n_epochs": 60, "hidden_dim": 16}
     ).fit(series[:-7])
@@ -147,7 +147,7 @@ def test_output_chunk_shift(freq: str | int, tiny: dict[str, Any]) -> None:
     ids=["sequential", "shifted", "horizon", "strided"],
 )
 def test_darts_own_datasets(build: Callable[[list[TimeSeries]], Any], tiny: dict[str, Any]) -> None:
-    series = [seasonal(40, seed=1), seasonal(60, seed=2)]
+    series = [sine(40, seed=1), sine(60, seed=2)]
     model = LSTMSeqModel(8, 4, **tiny)
     model.fit_from_dataset(build(series), val_dataset=build(series))
     dataset = SequentialTorchInferenceDataset(
@@ -162,7 +162,7 @@ def test_darts_own_datasets(build: Callable[[list[TimeSeries]], Any], tiny: dict
 
 
 def test_a_dataset_is_learnt_from(tiny: dict[str, Any]) -> None:
-    series = seasonal(132)
+    series = sine(132)
     dataset = SequentialTorchTrainingDataset(
         series[:-12], input_chunk_length=24, output_chunk_length=12
     )
@@ -172,7 +172,7 @@ def test_a_dataset_is_learnt_from(tiny: dict[str, Any]) -> None:
 
 
 def test_num_samples(tiny: dict[str, Any], fitted: LSTMSeqModel) -> None:
-    series = seasonal(60, width=2)
+    series = sine(60, width=2)
     model = LSTMSeqModel(6, 4, likelihood=QuantileRegression([0.1, 0.5, 0.9]), **tiny)
     forecast = model.fit(series).predict(7, num_samples=30)
     assert forecast.shape == (7, 2, 30)
@@ -181,11 +181,11 @@ def test_num_samples(tiny: dict[str, Any], fitted: LSTMSeqModel) -> None:
     same = model.predict(7, num_samples=30, random_state=1)
     np.testing.assert_array_equal(again.all_values(), same.all_values())
     with pytest.raises(ValueError, match="`num_samples > 1` is only supported for probabilistic"):
-        fitted.predict(4, seasonal(40), num_samples=2)
+        fitted.predict(4, sine(40), num_samples=2)
 
 
 def test_encode_gives_one_state_per_series(fitted: LSTMSeqModel) -> None:
-    series = [seasonal(40, seed=seed) for seed in range(3)]
+    series = [sine(40, seed=seed) for seed in range(3)]
     states = fitted.encode(series)
     assert states.shape == (3, 8)
     assert np.isfinite(states).all()
@@ -196,7 +196,7 @@ def test_encode_gives_one_state_per_series(fitted: LSTMSeqModel) -> None:
 
 
 def test_index_types_agree(fitted: LSTMSeqModel) -> None:
-    series = seasonal(40)
+    series = sine(40)
     integers = TimeSeries.from_values(series.values(), columns=series.components)
     naive = fitted.predict(6, series)
     by_integer = fitted.predict(6, integers)

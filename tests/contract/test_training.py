@@ -12,10 +12,10 @@ from darts.metrics import mae
 from darts.utils.callbacks import TFMProgressBar
 from darts.utils.losses import SmapeLoss
 from darts.utils.serialization import safe_globals
+from makers import sine, trainer_of
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torchmetrics import MeanAbsoluteError, MeanAbsolutePercentageError, MetricCollection
 
-from contract.makers import seasonal, straight, trainer_of
 from darts_lstm_seq import LSTMSeqModel
 
 
@@ -44,10 +44,10 @@ def weights(model: LSTMSeqModel) -> np.ndarray:
 @pytest.mark.parametrize("form", ["series", "component", "one for all"])
 def test_sample_weights_say_what_counts(form: str, tiny: dict[str, Any]) -> None:
     # the second half turns the first upside down; the weights choose which one is learnt
-    wave = seasonal(240, noise=0.0, width=2)
+    wave = sine(240, noise=0.0, width=2)
     values = wave.values().copy()
     values[120:] = np.abs(values[120:])
-    series = straight(values, wave)
+    series = wave.with_values(values)
     first = np.zeros((240, 1 if form == "one for all" else 2), dtype="float32")
     first[:120] = 1
     if form == "component":
@@ -69,7 +69,7 @@ def test_sample_weights_say_what_counts(form: str, tiny: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("weight", ["linear", "exponential"])
 def test_named_weights_change_the_training(weight: str, tiny: dict[str, Any]) -> None:
-    series = [seasonal(60, seed=1), seasonal(40, seed=2)]
+    series = [sine(60, seed=1), sine(40, seed=2)]
     plain = LSTMSeqModel(6, 3, **tiny).fit(series)
     weighted = LSTMSeqModel(6, 3, **tiny)
     weighted.fit(series, sample_weight=weight, val_series=series, val_sample_weight=weight)
@@ -89,7 +89,7 @@ def test_validation_is_watched_and_the_best_is_loaded(tiny: dict[str, Any], tmp_
         lr_scheduler_kwargs={"gamma": 30},
         **with_callbacks(tiny, curve, n_epochs=4),
     )
-    series = seasonal(90)
+    series = sine(90)
     model.fit(series[:70], val_series=series[54:], load_best=True)
     losses = curve.of("val_loss")
     assert len(losses) == 4
@@ -105,8 +105,8 @@ def test_validation_is_watched_and_the_best_is_loaded(tiny: dict[str, Any], tmp_
 
 def test_validation_with_covariates_and_many_series(tiny: dict[str, Any]) -> None:
     curve = Curve()
-    series = [seasonal(60, seed=1), seasonal(80, seed=2)]
-    known = seasonal(90, name="known")
+    series = [sine(60, seed=1), sine(80, seed=2)]
+    known = sine(90, name="known")
     LSTMSeqModel(12, 3, **with_callbacks(tiny, curve)).fit(
         [one[:40] for one in series],
         future_covariates=[known, known],
@@ -121,7 +121,7 @@ def test_validation_with_covariates_and_many_series(tiny: dict[str, Any]) -> Non
 def test_early_stopping(tiny: dict[str, Any]) -> None:
     stop = EarlyStopping("val_loss", patience=1, min_delta=10.0)  # nothing improves by so much
     model = LSTMSeqModel(12, 3, **with_callbacks(tiny, stop, n_epochs=50))
-    series = seasonal(80)
+    series = sine(80)
     model.fit(series[:60], val_series=series[40:])
     assert model.epochs_trained == 2
     # a model can be trained on, and counts on
@@ -140,7 +140,7 @@ def test_callbacks_of_darts_and_lightning(
         **tiny
         | {"n_epochs": 3, "pl_trainer_kwargs": {"logger": False, "callbacks": [bar, summing]}},
     )
-    model.fit(seasonal(60))
+    model.fit(sine(60))
     assert np.isfinite(model.predict(3).values()).all()
     assert "train_loss" in capsys.readouterr().out
 
@@ -151,7 +151,7 @@ def test_torchmetrics_are_on_the_scale_of_the_data(tiny: dict[str, Any]) -> None
     model = LSTMSeqModel(
         12, 3, torch_metrics=metrics, **with_callbacks(tiny, curve, n_epochs=2, batch_size=64)
     )
-    series = seasonal(60, level=5e4, scale=2e3, dtype="float64")
+    series = sine(60, level=5e4, scale=2e3, dtype="float64")
     model.fit(series, val_series=series)
     (errors,) = model.backtest(
         [series],
@@ -186,7 +186,7 @@ def test_optimisers(
         optimizer_kwargs=kwargs,
         **with_callbacks(tiny, curve, n_epochs=8),
     )
-    series = seasonal(90)
+    series = sine(90)
     model.fit(series, val_series=series)
     assert type(trainer_of(model).optimizers[0]) is optimizer
     assert len(curve.of("train_loss")) == 8
@@ -195,7 +195,7 @@ def test_optimisers(
 
 
 def test_schedulers(tiny: dict[str, Any]) -> None:
-    series = seasonal(90)
+    series = sine(90)
     model = LSTMSeqModel(
         12,
         3,
@@ -219,7 +219,7 @@ def test_schedulers(tiny: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("loss", [torch.nn.L1Loss(), torch.nn.HuberLoss(), SmapeLoss()])
 def test_losses(loss: torch.nn.Module, tiny: dict[str, Any]) -> None:
-    model = LSTMSeqModel(12, 3, loss_fn=loss, **tiny | {"n_epochs": 10}).fit(seasonal(90, level=5))
+    model = LSTMSeqModel(12, 3, loss_fn=loss, **tiny | {"n_epochs": 10}).fit(sine(90, level=5))
     assert type(model.model.train_criterion) is type(loss)
     assert np.isfinite(model.predict(3).values()).all()
 
@@ -227,7 +227,7 @@ def test_losses(loss: torch.nn.Module, tiny: dict[str, Any]) -> None:
 def test_lr_find(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # Lightning keeps a checkpoint in the working directory
     model = LSTMSeqModel(12, 3, **tiny | {"n_epochs": 20})
-    series = seasonal(120)
+    series = sine(120)
     finder = model.lr_find(series, val_series=series, num_training=40)
     assert 1e-8 < finder.suggestion() < 1
     # looking is not training
@@ -241,7 +241,7 @@ def test_scale_batch_size(
     method: str, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    series = seasonal(80)
+    series = sine(80)
     model = LSTMSeqModel(12, 3, **tiny)
     more = {}
     if method == "predict":
@@ -257,7 +257,7 @@ def test_scale_batch_size(
 
 
 def test_training_goes_on_from_where_it_was(tiny: dict[str, Any]) -> None:
-    series = seasonal(90)
+    series = sine(90)
     model = LSTMSeqModel(12, 3, **tiny | {"n_epochs": 3}).fit(series)
     before = weights(model)
     model.fit(series, epochs=1)
@@ -270,13 +270,13 @@ def test_training_goes_on_from_where_it_was(tiny: dict[str, Any]) -> None:
 def test_enable_finetuning(
     tuned: dict[str, list[str]], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    series = seasonal(90)
+    series = sine(90)
     path = str(tmp_path / "base.pt")
     base = LSTMSeqModel(12, 3, **tiny | {"n_epochs": 3}).fit(series)
     base.save(path)
     model = LSTMSeqModel(12, 3, enable_finetuning=tuned, **tiny)
     model.load_weights(path)
-    model.fit(seasonal(90, seed=4))
+    model.fit(sine(90, seed=4))
     after = model.model.state_dict()
     for name, weight in base.model.state_dict().items():
         if "layers" in name:
@@ -292,7 +292,7 @@ def test_enable_finetuning_checks_its_patterns(tiny: dict[str, Any]) -> None:
 
 def test_load_weights_from_another_model(tiny: dict[str, Any], tmp_path: Path) -> None:
     path = str(tmp_path / "base.pt")
-    series = seasonal(90)
+    series = sine(90)
     base = LSTMSeqModel(
         12, 3, add_encoders={"cyclic": {"future": ["month"]}}, **tiny | {"n_epochs": 3}
     ).fit(series)
@@ -323,7 +323,7 @@ def test_a_custom_trainer(tiny: dict[str, Any]) -> None:
         precision="64-true",
         **{k: v for k, v in tiny["pl_trainer_kwargs"].items() if k != "accelerator"},
     )
-    series = seasonal(60, dtype="float64")
+    series = sine(60, dtype="float64")
     model = LSTMSeqModel(12, 3, **tiny).fit(series, trainer=trainer)
     assert model.trainer is trainer
     assert model.epochs_trained == 2
@@ -332,7 +332,7 @@ def test_a_custom_trainer(tiny: dict[str, Any]) -> None:
 
 
 def test_dataloader_and_sampling_arguments(tiny: dict[str, Any]) -> None:
-    series = [seasonal(90, seed=1), seasonal(60, seed=2)]
+    series = [sine(90, seed=1), sine(60, seed=2)]
     seen = []
 
     class Steps(Callback):
@@ -351,6 +351,6 @@ def test_gradient_clipping_and_accumulation(tiny: dict[str, Any]) -> None:
     options = {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2, "max_steps": 4}
     model = LSTMSeqModel(
         12, 3, **tiny | {"pl_trainer_kwargs": tiny["pl_trainer_kwargs"] | options, "n_epochs": 9}
-    ).fit(seasonal(90))
+    ).fit(sine(90))
     assert trainer_of(model).global_step == 4
     assert np.isfinite(model.predict(3).values()).all()
