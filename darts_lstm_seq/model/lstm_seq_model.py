@@ -1,7 +1,8 @@
-"""`LSTMSeqModel`, the model a user makes: parameters, defaults, validation and Darts' hooks.
+"""`LSTMSeqModel`, the model a user makes: its parameters, their documentation, and Darts' hooks.
 
-Windows, metrics, backtests and file formats are Darts'; the network and what surrounds it is in
-`module.py`.
+What the hooks do is in the files of this folder: automatic choices in `defaults.py`, checks in
+`validation.py`, prediction, persistence and backtests in files by these names. The network and the
+steps around it are in `nn` and `training`; windows, metrics and file formats are Darts'.
 
 Source: `darts.models.BlockRNNModel`, whose parameter names and behaviour this class keeps, so that
 changing the class name in an existing script is enough.
@@ -44,6 +45,7 @@ from darts_lstm_seq.batching.datasets import (
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import parse_input_chunk_length
+from darts_lstm_seq.files import atomic_write
 from darts_lstm_seq.model import backtest, defaults, persistence, validation
 from darts_lstm_seq.model.prediction import DirectPredictor, in_random_state, share_weights
 from darts_lstm_seq.model.recording import Folds
@@ -73,7 +75,7 @@ _PREDICT_SIGNATURE = inspect.signature(MixedCovariatesTorchModel.predict)
 
 
 def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
-    """`functools.wraps` after which type checkers still see the method as it is written."""
+    """Return `functools.wraps(original)`, typed so that the method keeps its own signature."""
     return cast("Callable[[Method], Method]", wraps(original))
 
 
@@ -82,9 +84,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
     The network of the well-known tutorial (windows -> ``nn.LSTM`` -> last time step ->
     ``nn.Linear``) as a Darts model. Unlike in ``BlockRNNModel``, all output steps are predicted
-    from the state after the newest observation. Works on raw, unscaled data: each window is
-    normalised by its own past. Missing values (NaN) in the target and in past covariates are
-    masked in the input window and left out of the loss.
+    from the hidden state after the newest observation. Works on raw, unscaled data: each input
+    window is normalised by its own mean and standard deviation, and a linear seasonal skip
+    connection leads from the window to the forecast, so that the LSTM learns the residual. Missing
+    values (NaN) in the target and in past covariates are masked in the input window and left out of
+    the loss.
 
     The model supports past covariates (known for the ``input_chunk_length`` steps before
     prediction time), future covariates (known for the ``output_chunk_length`` steps after it
@@ -95,8 +99,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     input_chunk_length
         Number of time steps in the past to take as a model input (per chunk). Applies to the
         target series and to past and future covariates. A tuple ``(min, max)`` lets the model
-        train on and predict from series that are shorter than ``max``, down to ``min``: what is
-        missing at the start of the window is masked.
+        train on and predict from series that are shorter than ``max``, down to ``min``: steps that
+        are missing at the start of the window are masked.
     output_chunk_length
         Number of time steps predicted at once (per chunk). A forecast horizon ``n`` beyond it
         is reached by feeding forecasts back as inputs.
@@ -111,16 +115,17 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
         If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
         Automatic (``None``): the largest divisor of ``input_chunk_length`` that is at most 1.5
-        times its square root, such as 4 for 24 steps and 24 for 336.
+        times its square root, such as 6 for 24 steps and 24 for 336.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
-        Automatic (``None``): 0.9 with few training windows and no past or future covariates, 0.5
-        otherwise. Few are up to 30 per forecast step, up to 60 if windows have more than 48 steps.
+        Automatic (``None``): 0.9 in the low-data regime without past or future covariates, 0.5
+        otherwise. Low data are at most 30 training windows per forecast step, or 60 if windows have
+        more than 48 steps.
     n_members
-        Number of networks, trained from different first weights in one go, whose forecasts are
-        averaged: never worse than the mean error of the members, and steadier from seed to seed,
-        for about two times the seconds with 10 members. With ``num_samples`` above 1 (and no
-        likelihood) ``predict()`` returns the members' forecasts as samples.
+        Number of networks with different initial weights, trained together as an ensemble, whose
+        forecasts are averaged. The error is at most the mean error of the members and varies less
+        with the seed; 10 members take about twice the time of one. With ``num_samples`` above 1
+        (and no likelihood) ``predict()`` returns the members' forecasts as samples.
     shared_weights
         Whether to forecast each component of a multivariate target on its own, with one network
         for all components.
@@ -130,30 +135,29 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         available at fitting time, will enforce that all target `series` have the same static
         covariate dimensionality in ``fit()`` and ``predict()``.
     n_epochs
-        Number of epochs to train. Automatic (``None``): as many as make one step of the optimiser
-        per training window, but at least 200 steps and four epochs, and otherwise at most 1000
-        steps.
+        Number of epochs to train. Automatic (``None``): as many as give one optimiser step per
+        training window, within 200 to 1000 steps, and at least four epochs.
     use_reversible_instance_norm
-        Whether to normalise each target window by its own past before the network and to return
-        forecasts to the original scale after it, in the way the likelihood asks for. The loss is
-        measured in normalised space, so that no series drowns another, and covariates are
-        standardised by the training data. ``True`` means exactly that: shifting or scaling the
-        input shifts or scales the forecast. The default ``None`` adds one thing: if the training
-        data kept one level, windows that agree with it are measured by that level, which a short
-        noisy window knows badly. A dictionary can set ``{"affine": bool, "eps": float}``.
-        ``False`` gives the plain tutorial: what is left to be chosen automatically is chosen as
-        there (no patches, no dropout, 100 epochs, MSE, a constant learning rate), and nothing but
-        the LSTM leads to the forecast.
+        Whether to normalise each target window by the mean and standard deviation of its input
+        chunk before the network, and to invert this for forecasts, as the likelihood requires. The
+        loss is computed in normalised space, so that series of different scale have equal weight;
+        covariates are standardised by the training data. With ``True``, shifting or scaling the
+        input shifts or scales the forecast. The default ``None`` differs in one case: if the
+        training data are stationary in level, windows near that level are scaled by the training
+        mean and standard deviation, which are less noisy than estimates from a short window. A
+        dictionary can set ``{"affine": bool, "eps": float}``. ``False`` gives the plain tutorial:
+        automatic choices are those of the tutorial (no patches, no dropout, 100 epochs, MSE, a
+        constant learning rate), and there is no skip connection.
     **kwargs
         Further parameters of Darts' ``TorchForecastingModel`` (``batch_size``, ``random_state``,
         ``pl_trainer_kwargs``, ``add_encoders``, ...) and ``PLForecastingModule`` (``loss_fn``,
-        ``likelihood``, ``optimizer_cls``, ...), which documents them. Four things differ: the
+        ``likelihood``, ``optimizer_cls``, ...), which document them. Some defaults differ: the
         network computes in single precision whatever the dtype of the series, unless
         ``pl_trainer_kwargs={"precision": ...}`` says otherwise; forecasts keep the dtype of the
-        series; the default ``loss_fn`` is the Huber loss, which outliers cannot govern; and
-        without an ``lr_scheduler_cls`` the learning rate falls to zero along a cosine. Where the
-        automatic dropout would be 0.9, the weights inside the LSTM learn at
-        ``12 / input_chunk_length`` of the rate, at most at all of it.
+        series; the default ``loss_fn`` is the Huber loss, which is less sensitive to outliers; and
+        without an ``lr_scheduler_cls`` the learning rate decays to zero along a cosine. In the
+        low-data regime the LSTM's learning rate is multiplied by
+        ``min(1, 12 / input_chunk_length)``.
 
     Raises
     ------
@@ -178,8 +182,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     """
 
     trainer: pl.Trainer | None
-    # how many networks a retrained backtest trains together, at most: more need more memory, and
-    # gain nothing (`benchmarks/bench_backtest.py`)
+    # maximal number of networks that a retrained backtest trains together: more need more memory
+    # and gain nothing (`benchmarks/bench_backtest.py`)
     folds_per_stack: int = 32
     # set while a retrained backtest runs: what records and replays its folds
     backtest_folds: Folds | None = None
@@ -200,12 +204,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         use_reversible_instance_norm: bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # numbers of NumPy, as a search over `np.arange` passes them: safe loading refuses a file
-        # that holds any
+        # NumPy scalars, as a search over `np.arange` passes them, would be refused by safe loading
         self.model_params.update(
             {k: v.item() for k, v in self.model_params.items() if isinstance(v, np.generic)}
         )
-        # `model_params` alone would lack what a subclass leaves to our defaults
+        # `model_params` alone would lack parameters that a subclass leaves to our defaults
         named = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         params = {**named, **kwargs, **self.model_params}
         self._min_input_chunk_length, params["input_chunk_length"] = parse_input_chunk_length(
@@ -232,7 +235,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         self.n_members = int(params["n_members"])
         self.shared_weights = shared_weights
         if self.n_epochs is None:
-            # Lightning would warn about a trainer that is only to predict
+            # without it Lightning warns about a trainer that only predicts
             self.trainer_params["max_epochs"] = 1
         self._mask_inputs = self._min_input_chunk_length < params["input_chunk_length"]
         self._considers_static_covariates = use_static_covariates
@@ -571,7 +574,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             validation.check_weights(dataset.sample_weight)
         behind = self.output_chunk_shift + self.output_chunk_length
         ends = [
-            np.arange(self.min_input_chunk_length, len(one) - behind + 1) for one in dataset.series
+            np.arange(self.min_input_chunk_length, len(series) - behind + 1)
+            for series in dataset.series
         ]
         validation.check_windows(dataset.series, self.input_chunk_length, ends)
         validation.check_labels(
@@ -618,7 +622,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         length = self.input_chunk_length
         steps = max(n, self.output_chunk_length) + self.output_chunk_shift
         if dataset.bounds is None:
-            ends = [np.array([len(one)]) for one in dataset.series]
+            ends = [np.array([len(series)]) for series in dataset.series]
             steps_before = length
         else:
             ends = [np.arange(low, high + 1, dataset.stride) for low, high in dataset.bounds]
@@ -668,7 +672,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @override
     def _check_ckpt_parameters(self, tfm_save: TorchForecastingModel) -> None:
         super()._check_ckpt_parameters(tfm_save)
-        # learnt from data, not from parameters: whether the network has inputs for a mask
+        # depends on the training data, not on parameters: whether the network has mask inputs
         self._mask_inputs = tfm_save._mask_inputs
 
     @override
@@ -676,14 +680,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with persistence.rollback_on_error(self), persistence.clear_load_errors():
             super().load_weights_from_checkpoint(*args, **kwargs)
-            # training and saving go on from these weights, not from a checkpoint loaded before
+            # training and saving continue from these weights, not from an earlier checkpoint
             self.load_ckpt_path = None
 
     @override
     @_documented_as(MixedCovariatesTorchModel.to_onnx)
     def to_onnx(self, path: str | None = None, **kwargs: Any) -> None:
         if self.model is not None and self.train_sample is not None:
-            # as for Darts' models, the graph takes values in the dtype of the training series
+            # as for Darts' models, the graph's inputs have the dtype of the training series
             dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
             self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
         super().to_onnx(path, **kwargs)
@@ -691,14 +695,18 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.save)
     def save(self, path: str | None = None, clean: bool = False) -> None:
-        kept = self.trainer
+        trainer = self.trainer
+        path = path or f"{self._default_save_path()}.pt"
         try:
             persistence.attach_trainer(self)
-            path = path or f"{self._default_save_path()}.pt"
-            with persistence.network_in_own_file(), persistence.atomic_save(path) as beside:
-                super().save(beside, clean)
+            with (
+                persistence.pickling_without_network(),
+                # the network's file first: whoever finds the model must find its network
+                atomic_write(path, companions=(".ckpt",)) as temporary,
+            ):
+                super().save(str(temporary), clean)
         finally:
-            self.trainer = kept
+            self.trainer = trainer
 
     @staticmethod
     @override
@@ -707,7 +715,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         with persistence.clear_load_errors():
             loaded = MixedCovariatesTorchModel.load(path, *args, **kwargs)
             model = persistence.of_class(loaded, LSTMSeqModel)
-            # Darts leaves a clean file nothing but what is given here
+            # a clean file has no trainer parameters but those given here
             model.trainer_params.setdefault("precision", "32-true")
             return model
 
@@ -720,17 +728,17 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             return persistence.of_class(model, LSTMSeqModel)
 
 
-# Darts loads nothing it does not know; without this, files of our models would be refused
+# Darts' safe loading refuses every class that is not registered
 add_safe_globals([LSTMSeqModel])
 
 
 def _is_finite(dataset: TorchDataset) -> bool:
-    """Tell at little cost that there is nothing to refuse; Darts' own datasets cannot tell."""
+    """Tell cheaply whether all values are finite; Darts' own datasets cannot tell."""
     return getattr(dataset, "is_finite", False)
 
 
 def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what our batches need of a `DataLoader`, under what the user chose."""
+    """Return the `DataLoader` arguments that whole batches need, updated by the user's."""
     return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
 
 

@@ -1,4 +1,4 @@
-"""What keeps a fitted model whole: copies, failed fits, saving and loading.
+"""Copies, rollback of failed fits, saving and loading of fitted models.
 
 File formats and safe loading are Darts'. Darts leaves the network out when a model is pickled or
 deep-copied (it has its own file next to the saved model), so copies cannot predict; it saves no
@@ -9,9 +9,7 @@ Source: `TorchForecastingModel.__getstate__`, `save` and `load` of Darts 0.48.
 
 import copy
 import io
-import os
 import pickle
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,50 +20,39 @@ import torch
 from darts.logging import raise_log
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.serialization.base import UnpicklingError
+from typing_extensions import override
 
 Model = TypeVar("Model", bound=TorchForecastingModel)
 
-_in_own_file = ContextVar("network_in_own_file", default=False)
+_excludes_network = ContextVar("pickle_excludes_network", default=False)
 
 
 @contextmanager
-def network_in_own_file() -> Iterator[None]:
+def pickling_without_network() -> Iterator[None]:
     """Within, pickling a model leaves the network out: `save` writes it to a file of its own."""
-    token = _in_own_file.set(True)
+    token = _excludes_network.set(True)
     try:
         yield
     finally:
-        _in_own_file.reset(token)
-
-
-@contextmanager
-def atomic_save(path: str) -> Iterator[str]:
-    """Yield where to write a model first, whose files then take the place of those at `path`.
-
-    Several processes may save at once, and none finds or leaves a half-written file.
-    """
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(path) or ".") as folder:
-        beside = os.path.join(folder, os.path.basename(path))
-        yield beside
-        for suffix in (".ckpt", ""):  # who sees the model must see its network
-            if os.path.exists(beside + suffix):
-                os.replace(beside + suffix, path + suffix)
+        _excludes_network.reset(token)
 
 
 class PicklableModel(TorchForecastingModel):
-    """A torch model whose network travels along in `pickle`, `copy.deepcopy` and joblib.
+    """A torch model that `pickle`, `copy.deepcopy` and joblib copy with its network.
 
-    The weights travel as plain bytes, which Darts' safe loading accepts inside ensembles too.
+    The weights are pickled as plain bytes, which Darts' safe loading accepts inside ensembles too.
     """
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if self.model is not None and not _in_own_file.get():
+        if self.model is not None and not _excludes_network.get():
             buffer = io.BytesIO()
             torch.save(self.model.state_dict(), buffer)
             state["_network_bytes"] = buffer.getvalue()
         return state
 
+    @override
     def __setstate__(self, state: dict[str, Any]) -> None:
         network = state.pop("_network_bytes", None)
         super().__setstate__(state)
@@ -80,7 +67,7 @@ class PicklableModel(TorchForecastingModel):
 
 @contextmanager
 def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
-    """Put a model back to where it was if what happens within fails or is interrupted."""
+    """Restore a model, its weights included, if what happens within fails or is interrupted."""
     before = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(model).items()}
     random_state = copy.deepcopy(before.get("_random_instance"))
     network = model.model
@@ -90,7 +77,8 @@ def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(model).clear()
+        for name in vars(model).keys() - before.keys():
+            delattr(model, name)
         vars(model).update(before)
         if random_state is not None:
             model._random_instance = random_state
@@ -104,10 +92,10 @@ def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
 
 
 def attach_trainer(model: TorchForecastingModel) -> None:
-    """Give a fitted model that no trainer holds (any more) one through which it can be saved.
+    """Attach a trainer to a fitted model that has none through which Darts could save it.
 
-    A copy, a model that was loaded, or the best model of a training is not the module that the
-    remembered trainer would write; a trainer of several processes would wait for the others.
+    The trainer of a copy, of a model that was loaded, or of the best model of a training would
+    write another module, if there is one; a trainer of several processes would wait for the others.
     """
     if model.model is None:
         return

@@ -1,8 +1,8 @@
-"""What a model refuses to train on or predict from, found before any work starts.
+"""Checks of parameters and series before training or prediction starts.
 
-Lengths, components, frequencies and covariate spans are checked by Darts. This file adds what Darts
-lets through to end in NaN: infinite values, missing values where nothing can mask them, windows
-without a single value, labels none of which is known. Every error names the series, the component
+Lengths, components, frequencies and covariate spans are checked by Darts. This file adds the checks
+without which training ends in NaN: infinite values, missing values that are not masked, windows
+without a single value, labels all of which are missing. Every error names the series, the component
 and the first time stamp.
 """
 
@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from darts.logging import raise_log
+
+from darts_lstm_seq.checks import check_positive_integer
 
 Series = Sequence[TimeSeries]
 
@@ -31,13 +33,8 @@ def check_parameters(
     below_one
         Names of fractions in [0, 1); absent ones pass.
     """
-    for name, minimum in at_least.items():
-        if name not in params:
-            continue
-        value = params[name]
-        integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not integral or value < minimum:
-            raise_log(ValueError(f"`{name}` must be an integer >= {minimum}, received {value!r}."))
+    for name in at_least.keys() & params.keys():
+        check_positive_integer(name, params[name], at_least[name])
     for name in below_one:
         value = params.get(name, 0)
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

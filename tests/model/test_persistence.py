@@ -158,9 +158,9 @@ def test_the_network_travels_as_bytes_that_cannot_run(fitted: LSTMSeqModel, tmp_
 
 
 def test_saving_leaves_the_network_to_its_own_file(fitted: LSTMSeqModel) -> None:
-    with persistence.network_in_own_file():
+    with persistence.pickling_without_network():
         assert "_network_bytes" not in fitted.__getstate__()
-        with persistence.network_in_own_file():
+        with persistence.pickling_without_network():
             pass
         assert "_network_bytes" not in fitted.__getstate__()
     assert "_network_bytes" in fitted.__getstate__()
