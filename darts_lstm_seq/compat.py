@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import joblib
+import numpy as np
 from darts import TimeSeries
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import (
     _batch_collate_fn_predict,
@@ -19,15 +21,19 @@ from darts.utils.data.torch_datasets.utils import (
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from joblib._parallel_backends import SequentialBackend
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
 
 __all__ = [
     "TorchDataModule",
     "collate_inference_samples",
     "collate_training_samples",
+    "copy_modules",
     "has_prior",
     "is_sequential",
     "parse_input_chunk_length",
+    "random_state",
     "saves_within_epochs",
+    "set_random_state",
     "time_index",
     "without_seeding",
     "yields_results",
@@ -50,6 +56,27 @@ def time_index(series: TimeSeries) -> Any:
 def without_seeding(method: Method) -> Method:
     """Return a method of Darts without the seeding that `random_method` puts around it."""
     return method.__wrapped__  # type: ignore[attr-defined]
+
+
+def random_state(model: TorchForecastingModel) -> np.random.RandomState | None:
+    """Return the random state from which `random_method` seeds the methods of a model."""
+    return getattr(model, "_random_instance", None)
+
+
+def set_random_state(model: TorchForecastingModel, state: np.random.RandomState) -> None:
+    """Set what `random_state` returns."""
+    model._random_instance = state
+
+
+def copy_modules(module: nn.Module) -> nn.Module:
+    """Return a copy of a module and of all modules in it, which shares parameters and buffers."""
+    twin = object.__new__(type(module))
+    vars(twin).update(vars(module))
+    children = module._modules.items()  # `named_children` leaves out those that are `None`
+    vars(twin)["_modules"] = {
+        name: None if child is None else copy_modules(child) for name, child in children
+    }
+    return twin
 
 
 def has_prior(likelihood: TorchLikelihood | None) -> bool:

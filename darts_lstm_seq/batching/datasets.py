@@ -1,8 +1,8 @@
-"""Darts' sequential datasets, with batches that are drawn whole instead of sample by sample.
+"""Darts' sequential datasets, which also return whole batches instead of single samples.
 
 A PyTorch `DataLoader` asks a dataset that has `__getitems__` for all samples of a batch at once;
-these answer with a ready batch, gathered by `windows.py`. Every sample is the one that Darts'
-dataset returns for its index, and `__getitem__` is Darts' own.
+these datasets return a collated batch, gathered by `windows.py`. Every sample equals the one that
+Darts' dataset returns for its index, and `__getitem__` is Darts' own.
 
 Source: `darts.utils.data.SequentialTorchTrainingDataset`, `SequentialTorchInferenceDataset`.
 """
@@ -43,7 +43,7 @@ _FEATURES = ("series", "past_covariates", "future_covariates", "sample_weight")
 
 
 def collate(samples: Any) -> TorchTrainingBatch | TorchInferenceBatch:
-    """Make a batch of what a dataset returned: a ready batch passes, samples are stacked.
+    """Return a batch: a collated one as it is, a list of samples collated by Darts.
 
     One function serves the datasets of this file and Darts' own, in training and in prediction.
 
@@ -83,10 +83,10 @@ def tensors_of(batch: Any) -> dict[str, Tensor]:
 
 
 class _BatchedDataset(TorchDataset):
-    """What both datasets share: buffers, the checks that make gathers safe, pickling.
+    """Buffers, the checks that make gathers safe, and pickling, for both datasets.
 
-    Series with several samples per time step, and sequences that load a series when it is asked
-    for, stay with Darts: nothing is copied and a batch is a list of its samples.
+    Stochastic series (several samples per time step) and sequences that load series lazily are not
+    copied into buffers: a batch is then a list of Darts' samples.
     """
 
     _buffers: dict[str, SeriesBuffer]
@@ -100,9 +100,12 @@ class _BatchedDataset(TorchDataset):
 
     @abstractmethod
     def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
-        """Say which windows the samples are, for series of these lengths `(S,)`, and of what.
+        """Return the windows of the samples, their parts, and the minimal length of a series.
 
-        Also return the length that a series must have.
+        Parameters
+        ----------
+        lengths
+            Lengths of the series, `(S,)`.
         """
 
     def _prepare(self) -> None:
@@ -111,11 +114,11 @@ class _BatchedDataset(TorchDataset):
         }
         self._buffers, self._windows, self._static = {}, {}, None
         if not all(
-            isinstance(group, (list, tuple)) and all(one.is_deterministic for one in group)
+            isinstance(group, (list, tuple)) and all(series.is_deterministic for series in group)
             for group in groups.values()
         ):
             return
-        lengths = np.array([len(one) for one in self.series])  # (S,)
+        lengths = np.array([len(series) for series in self.series])  # (S,)
         self._samples, parts, needed = self._lay_out(lengths)
         for index in np.flatnonzero(lengths < needed).tolist():
             self._refuse("series", index, self._samples.newest[index])
@@ -137,9 +140,9 @@ class _BatchedDataset(TorchDataset):
     def _align(
         self, name: str, group: Sequence[TimeSeries], first: np.ndarray, end: np.ndarray
     ) -> np.ndarray:
-        """Return how many steps a feature has before step 0 of its target, for each series `(S,)`.
+        """Return the number of steps of a feature before step 0 of its target, `(S,)`.
 
-        `first` and `end` are the steps of the targets, the second exclusive, that it must cover.
+        The feature must cover the steps of its target from `first` to before `end`.
         """
         ahead = np.empty_like(first)
         pairs = zip(self.series, group, first.tolist(), end.tolist(), strict=True)
@@ -175,34 +178,34 @@ class _BatchedDataset(TorchDataset):
 
     @property
     def is_batched(self) -> bool:
-        """Whether batches are gathered; otherwise they are lists of samples."""
+        """Whether batches are gathered from buffers; otherwise they are lists of samples."""
         return bool(self._buffers)
 
     @property
     def has_missing(self) -> bool:
-        """Whether a target or past covariates miss a value (NaN), in windows or outside them."""
+        """Whether a target or past covariates have missing values (NaN), in windows or not."""
         names = ("series", "past_covariates")
         values: Iterator[np.ndarray] = (
             buffer.points for name, buffer in self._buffers.items() if name in names
         )
         if not self._buffers:
             groups = (getattr(self, name) or () for name in names)
-            values = (one.all_values(copy=False) for group in groups for one in group)
-        return any(bool(np.isnan(one).any()) for one in values)
+            values = (series.all_values(copy=False) for group in groups for series in group)
+        return any(bool(np.isnan(array).any()) for array in values)
 
     @property
     def is_finite(self) -> bool:
         """Whether all series, static covariates included, are known to be free of NaN and infinity.
 
-        `False` too where series stay with Darts: look at each of them.
+        Also `False` without buffers; each series has to be checked then.
         """
         values = [buffer.points for buffer in self._buffers.values()]
         if self._static is not None:
             values.append(self._static)
-        return bool(values) and all(bool(np.isfinite(one).all()) for one in values)
+        return bool(values) and all(bool(np.isfinite(array).all()) for array in values)
 
     def __getstate__(self) -> dict[str, Any]:
-        # buffers repeat the series, and are made anew
+        # buffers repeat the series and are rebuilt
         return {
             name: value
             for name, value in vars(self).items()
@@ -332,24 +335,26 @@ class BatchInferenceDataset(_BatchedDataset, SequentialTorchInferenceDataset):
             return [self[index] for index in indices]
         series, start = self._samples(np.asarray(indices))
         steps = start + self.input_chunk_length + self.output_chunk_shift
-        own = [self.series[index] for index in series.tolist()]
+        targets = [self.series[index] for index in series.tolist()]
         return TorchInferenceBatch(
             **self._gather(series, start),
             # Darts writes into them, so each sample needs its own
-            series_schema=[one.schema(copy=False) for one in own],
-            pred_time=[_time_at(one, step) for one, step in zip(own, steps.tolist(), strict=True)],
+            series_schema=[target.schema(copy=False) for target in targets],
+            pred_time=[
+                _time_at(target, step) for target, step in zip(targets, steps.tolist(), strict=True)
+            ],
         )
 
 
 def _buffer(name: str, group: Sequence[TimeSeries]) -> SeriesBuffer:
     # a covariate may be given to many series
-    values = {id(one): one.all_values(copy=False)[:, :, 0] for one in group}
-    return SeriesBuffer([values[id(one)] for one in group], name)
+    values = {id(series): series.all_values(copy=False)[:, :, 0] for series in group}
+    return SeriesBuffer([values[id(series)] for series in group], name)
 
 
 def _static_values(series: Sequence[TimeSeries]) -> np.ndarray:
     """Return the static covariates of all series, `(S, C or 1, K)`."""
-    arrays = [one.static_covariates_values(copy=False) for one in series]
+    arrays = [target.static_covariates_values(copy=False) for target in series]
     for index, array in enumerate(arrays):
         if array is None or array.shape != arrays[0].shape:
             raise ValueError(
@@ -360,14 +365,14 @@ def _static_values(series: Sequence[TimeSeries]) -> np.ndarray:
             )
         if array.dtype == object:
             raise ValueError(
-                f"`series` at index {index} has static covariates that are no numbers. Encode "
+                f"`series` at index {index} has static covariates that are not numeric. Encode "
                 f"them, for example with Darts' `StaticCovariatesTransformer`."
             )
     return np.ascontiguousarray(np.stack(arrays))
 
 
 def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
-    """Return at which step `other` has the time of a step of `series`; `None` if it has not."""
+    """Return the step of `other` at the time of a step of `series`; `None` if there is none."""
     if other.freq != series.freq:
         return None
     times, others = time_index(series), time_index(other)

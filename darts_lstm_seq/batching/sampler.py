@@ -1,7 +1,7 @@
-"""The order in which training samples are drawn: PyTorch's own, without a list of all of it.
+"""The random order of training samples: PyTorch's own, without a Python list of all indices.
 
-A `DataLoader` that shuffles makes a Python list of all sample numbers, 48 bytes each: several times
-the memory of a long series, whose windows nobody copies.
+A `DataLoader` that shuffles makes a list of all sample indices, 48 bytes each: several times the
+memory of a long series, whose windows are not copied.
 
 Source: `torch.utils.data.RandomSampler`, `darts.utils.data.torch_datasets._data_module`.
 """
@@ -11,20 +11,21 @@ from typing import Any
 
 import torch
 from torch.utils.data import RandomSampler
+from typing_extensions import override
 
 from darts_lstm_seq.compat import TorchDataModule
 
-# sample numbers that are Python objects at a time
+# number of sample indices that are Python objects at a time
 _CHUNK = 4096
 
 
 class CompactRandomSampler(RandomSampler):
-    """Draw every sample once in the order of `RandomSampler`, for 8 bytes each.
+    """Draw every sample once, in the order of `RandomSampler`, with 8 bytes per sample.
 
     Parameters
     ----------
     data_source
-        What has a length.
+        The dataset.
 
     Examples
     --------
@@ -34,11 +35,12 @@ class CompactRandomSampler(RandomSampler):
     """
 
     def draw_order(self) -> torch.Tensor:
-        """Return the sample numbers of one epoch in a random order."""
+        """Return the sample indices of one epoch in random order."""
         generator = torch.Generator()
         generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
         return torch.randperm(len(self.data_source), generator=generator)
 
+    @override
     def __iter__(self) -> Iterator[int]:
         for chunk in self.draw_order().split(_CHUNK):
             yield from chunk.tolist()
@@ -58,10 +60,11 @@ class CompactDataModule(TorchDataModule):
             dataloader_kwargs={**module.dataloader_kwargs, "shuffle": module.shuffle},
         )
 
+    @override
     def train_dataloader(self) -> Any:
         """Return the loader of the training set."""
-        chosen = {"sampler", "batch_sampler", "generator"} & self.dataloader_kwargs.keys()
-        if chosen or not self.shuffle or self.train_dataset is None:
+        has_own_order = {"sampler", "batch_sampler", "generator"} & self.dataloader_kwargs.keys()
+        if has_own_order or not self.shuffle or self.train_dataset is None:
             return super().train_dataloader()
         return self._create_dataloader(
             self.train_dataset, sampler=CompactRandomSampler(self.train_dataset)

@@ -71,7 +71,9 @@ _TRAINING_METHODS = ("fit", "fit_from_dataset", "_create_model")
 # number of training samples from which scales, levels and the skip are initialized
 _MAX_INITIAL_SAMPLES = 512
 
-_PREDICT_SIGNATURE = inspect.signature(MixedCovariatesTorchModel.predict)
+# signatures by which positional arguments get their names
+_PREDICT = inspect.signature(MixedCovariatesTorchModel.predict)
+_PREDICT_FROM_DATASET = inspect.signature(MixedCovariatesTorchModel.predict_from_dataset)
 
 
 def _documented_as(original: Callable[..., Any]) -> Callable[[Method], Method]:
@@ -266,10 +268,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         validation.check_parameters({"n": n}, at_least={"n": 1}, below_one=())
         if series is not None:
             validation.check_series_given(series)
-        arguments = _PREDICT_SIGNATURE.bind(self, n, series, *args, **kwargs).arguments
-        draws = self._draws_random_numbers(arguments)
-        predict = in_random_state(MixedCovariatesTorchModel.predict, draws)
-        return predict(self, n, series, *args, **kwargs)
+        arguments = _PREDICT.bind(self, n, series, *args, **kwargs).arguments
+        predict = in_random_state(
+            MixedCovariatesTorchModel.predict, self._draws_random_numbers(arguments)
+        )
+        return predict(**arguments)
 
     def _draws_random_numbers(self, arguments: Mapping[str, Any]) -> bool:
         return self.likelihood is not None or bool(arguments.get("mc_dropout"))
@@ -639,32 +642,27 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
     @override
     @_documented_as(MixedCovariatesTorchModel.predict_from_dataset)
-    def predict_from_dataset(
-        self,
-        n: int,
-        dataset: TorchInferenceDataset,
-        trainer: pl.Trainer | None = None,
-        batch_size: int | None = None,
-        verbose: bool | None = None,
-        **kwargs: Any,
-    ) -> Sequence[TimeSeries]:
-        view = share_weights(self)  # several threads may predict at once
+    def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
+        arguments = _PREDICT_FROM_DATASET.bind(self, *args, **kwargs).arguments
+        view = arguments["self"] = share_weights(self)  # several threads may predict at once
+        # without a generator the loader would draw a seed from PyTorch's random state
+        loader_kwargs: dict[str, Any] = {"generator": torch.Generator()}
         direct = None
-        if trainer is None:
-            direct = DirectPredictor.for_trainer_params(self.trainer_params, verbose)
-        loader_kwargs: dict[str, Any] = {
-            "generator": torch.Generator()
-        }  # its seed would come from PyTorch's state
-        if direct is None:
-            # Lightning would hand each of several processes, and Darts return, but a share
-            loader_kwargs["sampler"] = DistributedSampler(
-                dataset, num_replicas=1, rank=0, shuffle=False
+        if arguments.get("trainer") is None:
+            direct = DirectPredictor.for_trainer_params(
+                self.trainer_params, arguments.get("verbose")
             )
-        kwargs["dataloader_kwargs"] = loader_kwargs | (kwargs.get("dataloader_kwargs") or {})
+            arguments["trainer"] = direct
+        if direct is None:
+            # Lightning would give each of several processes a share, and Darts return it alone
+            loader_kwargs["sampler"] = DistributedSampler(
+                arguments["dataset"], num_replicas=1, rank=0, shuffle=False
+            )
+        arguments["dataloader_kwargs"] = loader_kwargs | (arguments.get("dataloader_kwargs") or {})
         predict = in_random_state(
-            MixedCovariatesTorchModel.predict_from_dataset, self._draws_random_numbers(kwargs)
+            MixedCovariatesTorchModel.predict_from_dataset, self._draws_random_numbers(arguments)
         )
-        forecasts = predict(view, n, dataset, direct or trainer, batch_size, verbose, **kwargs)
+        forecasts = predict(**arguments)
         if direct is None:
             self.trainer = view.trainer
         return forecasts

@@ -22,6 +22,8 @@ from darts.models.forecasting.torch_forecasting_model import TorchForecastingMod
 from darts.utils.serialization.base import UnpicklingError
 from typing_extensions import override
 
+from darts_lstm_seq.compat import random_state, set_random_state
+
 Model = TypeVar("Model", bound=TorchForecastingModel)
 
 _excludes_network = ContextVar("pickle_excludes_network", default=False)
@@ -69,7 +71,7 @@ class PicklableModel(TorchForecastingModel):
 def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
     """Restore a model, its weights included, if what happens within fails or is interrupted."""
     before = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(model).items()}
-    random_state = copy.deepcopy(before.get("_random_instance"))
+    state = copy.deepcopy(random_state(model))
     network = model.model
     if network is not None:
         weights = {name: weight.clone() for name, weight in network.state_dict().items()}
@@ -80,8 +82,8 @@ def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
         for name in vars(model).keys() - before.keys():
             delattr(model, name)
         vars(model).update(before)
-        if random_state is not None:
-            model._random_instance = random_state
+        if state is not None:
+            set_random_state(model, state)
         if network is not None:
             network.on_fit_end()  # sample weights kept the loss functions from reducing
             for metrics in (network.train_metrics, network.val_metrics):

@@ -22,10 +22,10 @@ from darts.utils.data.torch_datasets.utils import PLModuleInput
 from pytorch_lightning import Callback
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from darts_lstm_seq.compat import TorchDataModule, without_seeding
+from darts_lstm_seq.compat import TorchDataModule, copy_modules, without_seeding
 from darts_lstm_seq.model.stacking import SINGLE_DEVICE_TRAINER_PARAMS
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
@@ -74,18 +74,8 @@ def share_weights(model: Model) -> Model:
     view = object.__new__(type(model))
     vars(view).update(vars(model))
     if model.model is not None:
-        view.model = _share_module_weights(model.model)
+        view.model = copy_modules(model.model)
     return view
-
-
-def _share_module_weights(module: nn.Module) -> nn.Module:
-    twin = object.__new__(type(module))
-    vars(twin).update(vars(module))
-    children = module._modules.items()
-    vars(twin)["_modules"] = {
-        name: None if child is None else _share_module_weights(child) for name, child in children
-    }
-    return twin
 
 
 class DirectPredictor:

@@ -19,6 +19,7 @@ from darts.typing import TimeSeriesLike
 from darts.utils.ts_utils import series2seq
 from darts.utils.utils import generate_index
 
+from darts_lstm_seq.compat import time_index
 from darts_lstm_seq.model.stacking import CannotStackError
 from darts_lstm_seq.training.stack import Training
 
@@ -155,7 +156,7 @@ def _placeholder_forecast(
     model: "LSTMSeqModel", n: int, series: TimeSeries, num_samples: int, parameters: bool
 ) -> TimeSeries:
     start = series.end_time() + (model.output_chunk_shift + 1) * series.freq
-    times = generate_index(start=start, length=n, freq=series.freq, name=series.time_dim)
+    times = generate_index(start=start, length=n, freq=series.freq, name=time_index(series).name)
     last = series.all_values(copy=False)[-1:, :, :1]  # (1, C, 1)
     if parameters and model.likelihood is not None:
         names = model.likelihood.component_names(series)

@@ -376,7 +376,7 @@ def test_what_darts_refuses_is_refused_at_once(
                     ]
                 }
             ),
-            "`series` at index 0 has static covariates that are no numbers. Encode",
+            "`series` at index 0 has static covariates that are not numeric. Encode",
         ),
     ],
     ids=["weights", "short weights", "dtypes", "components", "no static", "text"],

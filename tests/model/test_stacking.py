@@ -1,0 +1,143 @@
+"""Models that are fitted together against the same models fitted one by one."""
+
+import copy
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from darts.utils.likelihood_models.torch import GaussianLikelihood
+from makers import sine
+from pytorch_lightning import Callback
+
+from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.model import stacking
+from darts_lstm_seq.model.stacking import CannotStackError, fit_together, unsupported_reason
+
+FITS: list[dict[str, Any]] = [{"series": sine(length)} for length in (40, 31, 36)]
+
+
+@pytest.fixture
+def double(tiny: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a model whose two ways of training must agree."""
+    trainer = tiny["pl_trainer_kwargs"] | {"precision": "64-true"}
+    return tiny | {"dropout": 0.3, "batch_size": 7, "pl_trainer_kwargs": trainer}
+
+
+def forecasts(models: list[LSTMSeqModel]) -> list[np.ndarray]:
+    return [model.predict(5).values() for model in models]
+
+
+@pytest.mark.parametrize(
+    ("params", "fits"),
+    [
+        ({}, FITS),
+        ({}, FITS[:1]),
+        ({"n_epochs": None}, FITS),
+        ({}, [{**fit, "epochs": epochs} for epochs, fit in enumerate(FITS, start=1)]),
+        ({}, [{**fit, "sample_weight": "linear"} for fit in FITS]),
+        ({}, [{**fit, "past_covariates": sine(50, seed=1)} for fit in FITS]),
+        ({}, [{"series": [sine(30), sine(20, seed=1)]}, {"series": sine(26)}]),
+    ],
+    ids=["lengths", "one", "epochs by data", "epochs", "weights", "covariates", "many series"],
+)
+def test_together_is_the_same_as_one_by_one(
+    params: dict[str, Any], fits: list[dict[str, Any]], double: dict[str, Any]
+) -> None:
+    together = [LSTMSeqModel(6, 3, **double | params) for _ in fits]
+    alone = [LSTMSeqModel(6, 3, **double | params) for _ in fits]
+    fit_together(together, fits)
+    for model, fit in zip(alone, fits, strict=True):
+        model.fit(**fit)
+    for model, other in zip(together, alone, strict=True):
+        series = sine(40)
+        covariates = sine(50, seed=1) if "past_covariates" in fits[0] else None
+        found, expected = (
+            m.predict(5, series, past_covariates=covariates).values() for m in (model, other)
+        )
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
+def test_models_fitted_together_can_be_copied_saved_and_fitted_again(
+    double: dict[str, Any], tmp_path: Any
+) -> None:
+    models = [LSTMSeqModel(6, 3, **double) for _ in FITS]
+    fit_together(models, [{**fit, "sample_weight": "linear"} for fit in FITS])
+    before = forecasts(models)
+    for model, expected in zip(models, before, strict=True):
+        assert model.model.train_criterion.reduction == "mean"
+        np.testing.assert_array_equal(copy.deepcopy(model).predict(5).values(), expected)
+        model.save(str(tmp_path / "model.pt"))
+        loaded = LSTMSeqModel.load(str(tmp_path / "model.pt"))
+        np.testing.assert_array_equal(loaded.predict(5).values(), expected)
+        model.fit(FITS[0]["series"])
+    assert all((a != b).any() for a, b in zip(forecasts(models), before, strict=True))
+
+
+def test_what_cannot_be_stacked_is_fitted_alone(
+    double: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stacks = []
+    train = stacking.train
+    monkeypatch.setattr(
+        stacking, "train", lambda them, *rest: (stacks.append(len(them)), train(them, *rest))
+    )
+    models = [LSTMSeqModel(6, 3, **double) for _ in FITS]
+    fits = [{**fit} for fit in FITS]
+    fits[1]["val_series"] = sine(40, seed=1)
+    with caplog.at_level(logging.DEBUG, logger=stacking.__name__):
+        fit_together(models, fits)
+    assert stacks == [2]
+    assert "val_series" in caplog.text
+    expected = LSTMSeqModel(6, 3, **double).fit(**fits[1]).predict(5)
+    assert models[1].predict(5) == expected
+
+
+def test_a_model_that_was_prepared_is_not_fitted(double: dict[str, Any]) -> None:
+    model = LSTMSeqModel(6, 3, **double)
+    training = model.prepare_training(FITS[0]["series"], epochs=3)
+    assert (training.n_epochs, len(training.dataset)) == (3, 32)
+    assert model.model is None
+    with pytest.raises(ValueError, match="must be fit before"):
+        model.predict(3)
+    model.finish_training(training)
+    assert len(model.predict(3)) == 3
+
+
+def test_a_training_that_is_refused_leaves_the_model_as_it_was(double: dict[str, Any]) -> None:
+    model = LSTMSeqModel(6, 3, **double)
+    with pytest.raises(CannotStackError, match="validation set"):
+        model.prepare_training(FITS[0]["series"], val_series=FITS[1]["series"])
+    expected = LSTMSeqModel(6, 3, **double).fit(FITS[0]["series"]).predict(5)
+    assert model.fit(FITS[0]["series"]).predict(5) == expected
+
+
+def test_preparing_continues_from_a_fitted_network(double: dict[str, Any]) -> None:
+    models = [LSTMSeqModel(6, 3, **double).fit(FITS[0]["series"]) for _ in range(2)]
+    fit_together(models[:1], FITS[:1])
+    models[1].fit(**FITS[0])
+    found, expected = (model.predict(5).values() for model in models)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"n_members": 2}, "a stack already"),
+        ({"optimizer_cls": torch.optim.LBFGS}, "optimiser may mix"),
+        ({"likelihood": GaussianLikelihood(prior_mu=1.0)}, "prior"),
+        ({"loss_fn": torch.nn.MSELoss(reduction="sum")}, "more than a mean"),
+        ({"use_reversible_instance_norm": {"affine": True}}, "normalisation learns"),
+    ],
+)
+def test_reasons(params: dict[str, Any], reason: str, tiny: dict[str, Any]) -> None:
+    assert unsupported_reason(LSTMSeqModel(6, 3, **tiny)) is None
+    assert reason in str(unsupported_reason(LSTMSeqModel(6, 3, **tiny | params)))
+
+
+def test_callbacks_are_a_reason_and_none_of_them_is_not(tiny: dict[str, Any]) -> None:
+    for callbacks, expected in (([], None), ([Callback()], "['callbacks']")):
+        trainer = tiny["pl_trainer_kwargs"] | {"callbacks": callbacks}
+        found = unsupported_reason(LSTMSeqModel(6, 3, **tiny | {"pl_trainer_kwargs": trainer}))
+        assert (found is None) if expected is None else (expected in str(found))
