@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
+from darts.typing import TimeSeriesLike
 from darts.utils.data import SequentialTorchInferenceDataset, SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import (
@@ -82,6 +83,10 @@ def tensors_of(batch: Any) -> dict[str, Tensor]:
     return {name: x for name, x in named.items() if isinstance(x, Tensor)}
 
 
+class ValidationSeries(list[TimeSeries]):
+    """Targets given as `val_series`: errors about them and their covariates name that argument."""
+
+
 class _BatchedDataset(TorchDataset):
     """Buffers, the checks that make gathers safe, and pickling, for both datasets.
 
@@ -94,8 +99,13 @@ class _BatchedDataset(TorchDataset):
     _windows: dict[str, Windows]
     _static: np.ndarray | None  # (S, C or 1, K)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(series, *args, **kwargs)
+        except ValueError as error:
+            if isinstance(series, ValidationSeries):
+                raise ValueError(f"In `val_series` and what belongs to it: {error}") from error
+            raise
         self._prepare()
 
     @abstractmethod
@@ -157,13 +167,14 @@ class _BatchedDataset(TorchDataset):
 
     def _refuse(self, name: str, index: int, sample: int) -> NoReturn:
         """Raise the error that Darts has for this sample, with the index of the series."""
+        prefix = "val_" if isinstance(self.series, ValidationSeries) else ""
         try:
             self[int(sample)]
         except ValueError as error:
-            raise ValueError(f"`{name}` at index {index}: {error}") from error
+            raise ValueError(f"`{prefix}{name}` at index {index}: {error}") from error
         raise ValueError(
-            f"`{name}` at index {index} does not cover the windows of `series` at this index. "
-            f"Extend it, or shorten the series."
+            f"`{prefix}{name}` at index {index} does not cover the windows of `{prefix}series` at "
+            f"this index. Extend it, or shorten the series."
         )
 
     def _gather(self, series: np.ndarray, start: np.ndarray) -> dict[str, Tensor]:

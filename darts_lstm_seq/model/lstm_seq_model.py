@@ -40,6 +40,7 @@ from typing_extensions import override
 from darts_lstm_seq.batching.datasets import (
     BatchInferenceDataset,
     BatchTrainingDataset,
+    ValidationSeries,
     collate,
     draw_batch,
 )
@@ -462,6 +463,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         )
 
     @override
+    def _process_validation_set(self, *args: Any, **kwargs: Any) -> Any:
+        val_series, *covariates = super()._process_validation_set(*args, **kwargs)
+        return None if val_series is None else ValidationSeries(val_series), *covariates
+
+    @override
     def _build_train_dataset(
         self,
         series: Sequence[TimeSeries],
@@ -520,9 +526,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     ) -> dict[str, Any]:
         is_new = self.model is None
         n_windows = len(train_dataset)
-        for dataset in (train_dataset, val_dataset):
+        for dataset, prefix in ((train_dataset, ""), (val_dataset, "val_")):
             if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):
-                self._check_training_data(dataset)
+                self._check_training_data(dataset, prefix)
                 if is_new:
                     self._mask_inputs |= validation.has_missing(
                         dataset.series, dataset.past_covariates
@@ -566,24 +572,24 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             return epochs or self.n_epochs
         return defaults.n_epochs(n_windows, self.batch_size * world_size)
 
-    def _check_training_data(self, dataset: ShiftedTorchTrainingDataset) -> None:
+    def _check_training_data(self, dataset: ShiftedTorchTrainingDataset, prefix: str) -> None:
         validation.check_values(
             dataset.series,
             dataset.past_covariates,
             dataset.future_covariates,
             self._considers_static_covariates,
+            prefix=prefix,
         )
         if dataset.sample_weight is not None:
-            validation.check_weights(dataset.sample_weight)
+            validation.check_weights(dataset.sample_weight, prefix)
         behind = self.output_chunk_shift + self.output_chunk_length
         ends = [
             np.arange(self.min_input_chunk_length, len(series) - behind + 1)
             for series in dataset.series
         ]
-        validation.check_windows(dataset.series, self.input_chunk_length, ends)
-        validation.check_labels(
-            dataset.series, self.min_input_chunk_length + self.output_chunk_shift
-        )
+        validation.check_windows(dataset.series, self.input_chunk_length, ends, prefix)
+        first = self.min_input_chunk_length + self.output_chunk_shift
+        validation.check_labels(dataset.series, first, prefix)
 
     @override
     def _setup_for_predict(

@@ -2,8 +2,8 @@
 
 Lengths, components, frequencies and covariate spans are checked by Darts. This file adds the checks
 without which training ends in NaN: infinite values, missing values that are not masked, windows
-without a single value, labels all of which are missing. Every error names the series, the component
-and the first time stamp.
+without a single value, labels all of which are missing. Every error names the argument
+(`val_series` and so on for validation data), the series index, the component and the first time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +87,7 @@ def check_values(
     use_static_covariates: bool,
     steps_after: int = 0,
     steps_before: int | None = None,
+    prefix: str = "",
 ) -> None:
     """Refuse infinite values, and missing ones where the network has no mask for them.
 
@@ -102,6 +103,8 @@ def check_values(
         Number of time steps after the end of each target that covariates are used for.
     steps_before
         Number of time steps at the end of each target that are used; `None` means all.
+    prefix
+        What the names of the arguments start with: `"val_"` for validation data.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def check_values(
         Naming the series index, the component and the time of the first such value.
     """
     for idx, target in enumerate(series):
-        _check_one("series", idx, target, missing_allowed=True, last=steps_before)
+        _check_one(f"{prefix}series", idx, target, missing_allowed=True, last=steps_before)
         first = 0 if steps_before is None else max(0, len(target) - steps_before)
         span = (
             target.time_index[first],
@@ -120,14 +123,26 @@ def check_values(
             ("future_covariates", future_covariates),
         ):
             if covariates is not None and idx < len(covariates):
-                masked = name == "past_covariates"
-                _check_one(name, idx, covariates[idx], missing_allowed=masked, span=span)
+                _check_one(
+                    f"{prefix}{name}",
+                    idx,
+                    covariates[idx],
+                    missing_allowed=name == "past_covariates",
+                    span=span,
+                )
         if use_static_covariates and target.static_covariates is not None:
-            _check_static(idx, target.static_covariates)
+            _check_static(f"{prefix}series", idx, target.static_covariates)
 
 
-def check_weights(weights: Series) -> None:
+def check_weights(weights: Series, prefix: str = "") -> None:
     """Refuse sample weights that are missing or infinite.
+
+    Parameters
+    ----------
+    weights
+        A series of weights for each target.
+    prefix
+        What the name of the argument starts with: `"val_"` for validation data.
 
     Raises
     ------
@@ -135,11 +150,11 @@ def check_weights(weights: Series) -> None:
         Naming the series index, the component and the time of the first such value.
     """
     for idx, weight in enumerate(weights):
-        _check_one("sample_weight", idx, weight, missing_allowed=False)
+        _check_one(f"{prefix}sample_weight", idx, weight, missing_allowed=False)
 
 
 def check_windows(
-    series: Series, length: int, ends: Sequence[np.ndarray], what: str = "input window"
+    series: Series, length: int, ends: Sequence[np.ndarray], prefix: str = ""
 ) -> None:
     """Refuse windows in which a component has no value at all: there is nothing to bridge from.
 
@@ -151,8 +166,8 @@ def check_windows(
         Number of time steps of a window; those at the start of a series may be shorter.
     ends
         For each series, the positions after the last step of each of its windows.
-    what
-        How the message calls a window.
+    prefix
+        What the name of the argument starts with: `"val_"` for validation data.
 
     Raises
     ------
@@ -170,15 +185,15 @@ def check_windows(
             last = target.time_index[window_ends[window] - 1]
             raise_log(
                 ValueError(
-                    f"`series` at index {idx} has no value of component "
-                    f"{target.components[component]!r} in the {what} of {length} steps that ends "
-                    f"at {last}. Fill the gap, leave this part of the series out, or choose an "
+                    f"`{prefix}series` at index {idx} has no value of component "
+                    f"{target.components[component]!r} in the input window of {length} steps that "
+                    f"ends at {last}. Fill the gap, leave this part of the series out, or choose an "
                     f"`input_chunk_length` longer than the gap."
                 )
             )
 
 
-def check_labels(series: Series, first: int) -> None:
+def check_labels(series: Series, first: int, prefix: str = "") -> None:
     """Refuse series of which no value is known where forecasts are trained on: a loss of nothing.
 
     Parameters
@@ -187,6 +202,8 @@ def check_labels(series: Series, first: int) -> None:
         The targets.
     first
         Position of the first step that any window forecasts.
+    prefix
+        What the name of the argument starts with: `"val_"` for validation data.
 
     Raises
     ------
@@ -197,8 +214,8 @@ def check_labels(series: Series, first: int) -> None:
         start = series[0].time_index[min(first, len(series[0]) - 1)]
         raise_log(
             ValueError(
-                f"`series` has no value to learn to forecast: from {start} on (series index 0) all "
-                f"are missing (NaN). Leave the end out, or shorten `input_chunk_length`."
+                f"`{prefix}series` has no value to learn to forecast: from {start} on (series "
+                f"index 0) all are missing (NaN). Leave the end out, or shorten `input_chunk_length`."
             )
         )
 
@@ -243,12 +260,12 @@ def _check_one(
         )
 
 
-def _check_static(idx: int, static: pd.DataFrame) -> None:
+def _check_static(name: str, idx: int, static: pd.DataFrame) -> None:
     numeric = static.select_dtypes("number")
     for row, column in _first(~np.isfinite(numeric.to_numpy(dtype=float))):
         raise_log(
             ValueError(
-                f"`series` at index {idx} has the static covariate {numeric.columns[column]!r} = "
+                f"`{name}` at index {idx} has the static covariate {numeric.columns[column]!r} = "
                 f"{numeric.iloc[row, column]}. Replace it by a finite value."
             )
         )
