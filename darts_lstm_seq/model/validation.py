@@ -187,8 +187,8 @@ def check_windows(
                 ValueError(
                     f"`{prefix}series` at index {idx} has no value of component "
                     f"{target.components[component]!r} in the input window of {length} steps that "
-                    f"ends at {last}. Fill the gap, leave this part of the series out, or choose an "
-                    f"`input_chunk_length` longer than the gap."
+                    f"ends at {last}. Fill the gap, leave this part of the series out, or choose "
+                    f"an `input_chunk_length` longer than the gap."
                 )
             )
 
@@ -215,7 +215,8 @@ def check_labels(series: Series, first: int, prefix: str = "") -> None:
         raise_log(
             ValueError(
                 f"`{prefix}series` has no value to learn to forecast: from {start} on (series "
-                f"index 0) all are missing (NaN). Leave the end out, or shorten `input_chunk_length`."
+                f"index 0) all are missing (NaN). Leave the end out, or shorten "
+                f"`input_chunk_length`."
             )
         )
 

@@ -70,6 +70,8 @@ class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
 
     rin: InstanceNorm | None
     optimizer_kwargs: dict[str, Any]
+    _last_loss: Tensor | None = None  # of a batch with any label
+    _n_val_labels = 0  # of the validation under way
     export_dtype = torch.float32  # of the inputs of an exported graph
 
     def __init__(
@@ -359,12 +361,21 @@ class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
         if self._members_train:
             self._members_train = False
             loss = loss * self.n_members  # as large for each as for one alone
-        if stage is ModuleStage.TRAIN:
+        known = ~torch.isnan(label)
+        n_known = label.numel() if known.all() else int(known.sum())
+        if stage is not ModuleStage.TRAIN:
+            self._n_val_labels += n_known
+        elif n_known:
             self._last_loss = loss.detach()
         # callbacks read the loss at the end of the epoch, before this module's own hook
         if stage is not ModuleStage.TRAIN or self._steps_are_watched or self.trainer.is_last_batch:
-            name, batch_size = f"{stage.value}_loss", label.shape[0]
-            self.log(name, loss, batch_size=batch_size, prog_bar=True, sync_dist=True)
+            # a batch without a label has no loss: it adds nothing to the validation loss, and in
+            # training the last loss stands
+            logged = loss
+            if stage is ModuleStage.TRAIN:
+                logged = loss * torch.nan if self._last_loss is None else self._last_loss
+            name = f"{stage.value}_loss"
+            self.log(name, logged, batch_size=n_known, prog_bar=True, sync_dist=True)
         if len(metrics):
             if self._loss_norm is not None:
                 output = output.replace(prediction=self._loss_norm.inverse(output.prediction))
@@ -421,6 +432,30 @@ class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
         self._steps_are_watched = self.trainer.strategy.reduce_boolean_decision(
             _steps_are_watched(self.trainer), all=False
         )
+        self._last_loss = None
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting the labels that the validation loss is the mean of."""
+        self._n_val_labels = 0
+
+    def on_validation_epoch_end(self) -> None:
+        """Refuse validation data that have no loss.
+
+        Raises
+        ------
+        ValueError
+            If no label is known: early stopping would watch nothing.
+        """
+        super().on_validation_epoch_end()
+        # a sanity check sees a few batches only
+        if not self.trainer.sanity_checking and self.trainer.strategy.reduce_boolean_decision(
+            self._n_val_labels == 0
+        ):
+            raise ValueError(
+                "`val_series` has no label to measure a loss by, from index 0 to the last series: "
+                "each value to forecast is missing (NaN) or follows an input window of constant "
+                "values, which has no scale. Pass series that vary, or leave `val_series` out."
+            )
 
     def on_train_epoch_end(self) -> None:
         """Refuse to go on without a loss or weights.
@@ -430,7 +465,8 @@ class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
         ValueError
             If any is NaN or infinite: training would go on silently, or end.
         """
-        check_finite(self._last_loss, self.parameters(), self.current_epoch)
+        loss = self._last_loss if self._last_loss is not None else torch.zeros(())
+        check_finite(loss, self.parameters(), self.current_epoch)
         super().on_train_epoch_end()
 
     @property
