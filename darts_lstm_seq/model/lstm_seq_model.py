@@ -463,8 +463,23 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         )
 
     @override
-    def _process_validation_set(self, *args: Any, **kwargs: Any) -> Any:
-        val_series, *covariates = super()._process_validation_set(*args, **kwargs)
+    def _process_validation_set(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        val_series: Sequence[TimeSeries] | None,
+        val_past_covariates: Sequence[TimeSeries] | None,
+        val_future_covariates: Sequence[TimeSeries] | None,
+    ) -> Any:
+        val_series, *covariates = super()._process_validation_set(
+            series,
+            past_covariates,
+            future_covariates,
+            val_series,
+            val_past_covariates,
+            val_future_covariates,
+        )
         return None if val_series is None else ValidationSeries(val_series), *covariates
 
     @override

@@ -26,6 +26,7 @@ from darts.utils.data.torch_datasets.utils import (
 from darts.utils.likelihood_models.torch import DirichletLikelihood, QuantileRegression
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
+from typing_extensions import override
 
 from darts_lstm_seq.batching.datasets import tensors_of
 from darts_lstm_seq.compat import has_prior, saves_within_epochs
@@ -434,10 +435,12 @@ class LSTMSeqModule(PerNetworkClipping, PLForecastingModule):
         )
         self._last_loss = None
 
+    @override
     def on_validation_epoch_start(self) -> None:
         """Start counting the labels that the validation loss is the mean of."""
         self._n_val_labels = 0
 
+    @override
     def on_validation_epoch_end(self) -> None:
         """Refuse validation data that have no loss.
 

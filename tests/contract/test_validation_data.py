@@ -7,22 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from darts import TimeSeries
+from makers import sine, with_value
 from pytorch_lightning import Callback
 
-from contract.makers import seasonal, straight
 from darts_lstm_seq import LSTMSeqModel
 
-GOOD = seasonal(60)
+GOOD = sine(60)
 
 
-def broken(value: float, steps: slice) -> TimeSeries:
-    values = GOOD.values().copy()
-    values[steps] = value
-    return straight(values, GOOD)
-
-
-GAP = broken(np.nan, slice(20, 40))
-INFINITE = broken(np.inf, slice(30, 31))
+GAP = with_value(GOOD, slice(20, 40))
+INFINITE = with_value(GOOD, 30, np.inf)
 STATIC = pd.DataFrame({"size": [np.nan]})
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     # arguments for training, arguments for validation, the name that the message must start with
@@ -30,7 +24,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "infinite": ({}, {"val_series": INFINITE}, "`val_series` at index 0 has an infinite value"),
     "no labels": (
         {},
-        {"val_series": broken(np.nan, slice(6, None))},
+        {"val_series": with_value(GOOD, slice(6, None))},
         "`val_series` has no value to learn|`val_series` at index 0 has no value",
     ),
     "short": ({}, {"val_series": GOOD[:7]}, "`val_series`.* too short"),
@@ -84,7 +78,7 @@ def test_errors_about_training_data_keep_their_names(tiny: dict[str, Any]) -> No
 
 
 def flat(length: int = 60, level: float = 3.0) -> TimeSeries:
-    return straight(np.full((length, 1), level, dtype="float32"), GOOD)
+    return sine(length, level=level, scale=0)
 
 
 def losses_with(val: list[TimeSeries], tiny: dict[str, Any], training: Any = GOOD) -> list[float]:
@@ -125,7 +119,7 @@ def test_the_validation_loss_is_the_mean_over_known_labels(
 ) -> None:
     tiny = tiny | {"batch_size": batch_size}
     known = np.arange(60) % 5 < 3
-    holes = straight(np.where(known[:, None], GOOD.values(), np.nan), GOOD)
+    holes = with_value(GOOD, ~known)
     whole, gappy, both = (
         np.array(losses_with(val, tiny, training=holes))
         for val in ([GOOD], [holes], [GOOD, holes, flat()])
