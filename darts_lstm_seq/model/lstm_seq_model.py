@@ -17,7 +17,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
-from darts.logging import raise_log
+from darts.logging import get_logger, raise_log
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.models.forecasting.torch_forecasting_model import (
     MixedCovariatesTorchModel,
     TorchForecastingModel,
@@ -45,7 +46,7 @@ from darts_lstm_seq.batching.datasets import (
     draw_batch,
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
-from darts_lstm_seq.compat import parse_input_chunk_length
+from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
 from darts_lstm_seq.files import atomic_write
 from darts_lstm_seq.model import backtest, defaults, persistence, validation
 from darts_lstm_seq.model.prediction import DirectPredictor, in_random_state, share_weights
@@ -54,6 +55,8 @@ from darts_lstm_seq.model.stacking import DeferredTrainer
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.stack import Training
+
+logger = get_logger(__name__)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -570,6 +573,23 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             setup["model"].initialize(draw_batch(train_dataset, indices.tolist()), n_windows)
         setup["model"].reset_dropout_masks(min(self.batch_size, n_windows))
         return setup
+
+    @override
+    def _train(
+        self,
+        trainer: pl.Trainer,
+        model: PLForecastingModule,
+        datamodule: TorchDataModule,
+        load_best: bool = False,
+    ) -> None:
+        resumes = self.load_ckpt_path is not None
+        super()._train(trainer, model, datamodule, load_best)
+        if resumes and "train_loss" not in trainer.callback_metrics:
+            logger.warning(
+                f"`fit()` trained nothing: the checkpoint has {trainer.current_epoch} epochs, and "
+                f"training ends after {trainer.max_epochs}. Pass a larger `epochs` to `fit()`, or "
+                f"start anew from the checkpoint's weights with `load_weights_from_checkpoint()`."
+            )
 
     def _is_low_data(self, sample: TorchTrainingSample) -> bool:
         if self._is_tutorial or self._n_windows is None:

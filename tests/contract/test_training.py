@@ -347,6 +347,23 @@ def test_dataloader_and_sampling_arguments(tiny: dict[str, Any]) -> None:
     model.predict(3, series, dataloader_kwargs={"batch_size": 1})
 
 
+def test_a_checkpoint_whose_epochs_are_used_up_is_said_to_train_nothing(
+    tiny: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    series, name = sine(60), "used_up"
+    LSTMSeqModel(12, 3, model_name=name, work_dir=str(tmp_path), save_checkpoints=True, **tiny).fit(
+        series
+    )
+    for epochs, trains in ((0, False), (tiny["n_epochs"] + 1, True)):
+        model = LSTMSeqModel.load_from_checkpoint(name, str(tmp_path), best=False)
+        before = model.predict(3, series)
+        with caplog.at_level("WARNING", logger="darts_lstm_seq"):
+            model.fit(series, epochs=epochs)
+        assert (model.predict(3, series) != before) is trains
+        assert ("trained nothing" in caplog.text) is not trains
+        caplog.clear()
+
+
 def test_gradient_clipping_and_accumulation(tiny: dict[str, Any]) -> None:
     options = {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2, "max_steps": 4}
     model = LSTMSeqModel(
