@@ -93,7 +93,7 @@ def score(sizes: tuple[int, int, int], seeds: int, only: list[str]) -> pd.DataFr
     ]
     for seed in range(seeds):
         models = networks(length, horizon, seed)
-        entrants.append((seed, {name: one for name, one in models.items() if name in only}))
+        entrants.append((seed, {name: model for name, model in models.items() if name in only}))
     series, tables = load(sizes), []
     for drawn, models in entrants:
         if models:

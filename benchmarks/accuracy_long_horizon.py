@@ -108,7 +108,7 @@ def forecast(
         last_points_only=False,
         predict_likelihood_parameters=quantiles,
     )
-    values = np.stack([one.values() for one in forecasts])
+    values = np.stack([forecast.values() for forecast in forecasts])
     return values.reshape(*values.shape[:2], series.n_components, -1)
 
 

@@ -93,9 +93,9 @@ def coverage(
             last_points_only=False,
             predict_likelihood_parameters=True,
         )
-        told = concatenate(forecasts).values()
-        truth = series.values()[-len(told) :, 0]
-        inside = (told[:, 0] <= truth) & (truth <= told[:, -1])
+        quantiles = concatenate(forecasts).values()
+        truth = series.values()[-len(quantiles) :, 0]
+        inside = (quantiles[:, 0] <= truth) & (truth <= quantiles[:, -1])
         rows.append(
             {
                 "series": name,
@@ -114,10 +114,10 @@ def score(
     rows = []
     for seed in [None, *range(seeds)]:
         if seed is None:
-            models: Any = [one for one in CLASSICAL if not only or one in only]
+            models: Any = [name for name in CLASSICAL if not only or name in only]
         else:
             models = networks(length, horizon, seed)
-            models = {key: one for key, one in models.items() if not only or key in only}
+            models = {key: model for key, model in models.items() if not only or key in only}
         if not models:
             continue
         scores = compare(

@@ -145,7 +145,7 @@ def seasonal_regression(
     length, steps = past.shape[1], future.shape[1]
     seasons = length // season
 
-    def told(window: np.ndarray, phase: int) -> list[float]:
+    def features(window: np.ndarray, phase: int) -> list[float]:
         ends = [length - number * season for number in range(seasons)]  # newest first
         levels = [window[end - season : end].mean() for end in ends]
         same = [window[end - season + phase] for end in ends]
@@ -167,13 +167,13 @@ def seasonal_regression(
         for other in range(steps):  # whose weights are the same
             if (shift + other) // season == ahead // season:
                 for window, label, weight in zip(past, future, importance, strict=True):
-                    rows.append(weight * np.array(told(window, (shift + other) % season)))
+                    rows.append(weight * np.array(features(window, (shift + other) % season)))
                     labels.append(weight * label[other])
         # a penalty is as good as one more row for each weight
         rows += list(np.sqrt(1e-3 * count * len(rows)) * np.eye(count))
         labels += [0.0] * count
         found = np.linalg.lstsq(np.array(rows), np.array(labels), rcond=None)[0]
-        weights[step] = [found @ told(unit, ahead % season) for unit in np.eye(length)]
+        weights[step] = [found @ features(unit, ahead % season) for unit in np.eye(length)]
         last_season[step, length - season + ahead % season] = 1
 
     def error(known: np.ndarray) -> float:

@@ -28,10 +28,10 @@ def ranks(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[FOUND
     return first, second, folder
 
 
-def assert_close(one: Any, other: Any, tolerance: float) -> None:
-    if isinstance(one, dict):
-        one, other = one.values(), other.values()
-    for left, right in zip(one, other, strict=True):
+def assert_close(found: Any, expected: Any, tolerance: float) -> None:
+    if isinstance(found, dict):
+        found, expected = found.values(), expected.values()
+    for left, right in zip(found, expected, strict=True):
         np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance)
 
 

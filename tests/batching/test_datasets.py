@@ -217,10 +217,10 @@ def assert_same_batch(batch: Any, expected: Any) -> None:
     for field in dataclasses.fields(expected):
         ours, theirs = getattr(batch, field.name), getattr(expected, field.name)
         if field.name == "series_schema":
-            for one, other in zip(ours, theirs, strict=True):
-                assert one.keys() == other.keys()
-                assert all(one[key] is other[key] for key in one.keys() - {"columns"})
-                assert one["columns"].equals(other["columns"])
+            for our, their in zip(ours, theirs, strict=True):
+                assert our.keys() == their.keys()
+                assert all(our[key] is their[key] for key in our.keys() - {"columns"})
+                assert our["columns"].equals(their["columns"])
         elif isinstance(theirs, torch.Tensor):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
         else:
@@ -273,29 +273,29 @@ def test_each_sample_has_a_schema_of_its_own() -> None:
 
 COVERED = Case((20, 9), past=(2, 5), future=(2, 5))
 REFUSED: dict[str, tuple[Case, str, Callable[[TimeSeries], TimeSeries]]] = {
-    "short series": (Case((20, 9, 20)), "series", lambda one: one[:3]),
-    "short series, short inputs": (Case((20, 9), (2, 9)), "series", lambda one: one[:1]),
-    "past covariates start late": (COVERED, "past_covariates", lambda one: one[3:]),
-    "past covariates end early": (COVERED, "past_covariates", lambda one: one[:-9]),
-    "future covariates start late": (COVERED, "future_covariates", lambda one: one[3:]),
-    "future covariates end early": (COVERED, "future_covariates", lambda one: one[:-6]),
+    "short series": (Case((20, 9, 20)), "series", lambda series: series[:3]),
+    "short series, short inputs": (Case((20, 9), (2, 9)), "series", lambda series: series[:1]),
+    "past covariates start late": (COVERED, "past_covariates", lambda series: series[3:]),
+    "past covariates end early": (COVERED, "past_covariates", lambda series: series[:-9]),
+    "future covariates start late": (COVERED, "future_covariates", lambda series: series[3:]),
+    "future covariates end early": (COVERED, "future_covariates", lambda series: series[:-6]),
     "other frequency": (
         COVERED,
         "past_covariates",
         # whose days begin where the target does
-        lambda one: TimeSeries(
-            pd.date_range(one.time_index[2], periods=len(one), freq="D"), one.values()
+        lambda series: TimeSeries(
+            pd.date_range(series.time_index[2], periods=len(series), freq="D"), series.values()
         ),
     ),
     "between the steps": (
         COVERED,
         "future_covariates",
-        lambda one: TimeSeries(one.time_index + pd.Timedelta("1min"), one.values()),
+        lambda series: TimeSeries(series.time_index + pd.Timedelta("1min"), series.values()),
     ),
     "between the integers": (
         dataclasses.replace(COVERED, index="every third integer"),
         "past_covariates",
-        lambda one: TimeSeries(one.time_index + 1, one.values()),
+        lambda series: TimeSeries(series.time_index + 1, series.values()),
     ),
 }
 
@@ -341,7 +341,7 @@ def test_what_darts_refuses_is_refused_at_once(
             "`sample_weight` at index 0: The number of components",
         ),
         (
-            lambda kwargs: kwargs | {"sample_weight": [one[:-1] for one in kwargs["series"]]},
+            lambda kwargs: kwargs | {"sample_weight": [series[:-1] for series in kwargs["series"]]},
             "`sample_weight` at index 0: Invalid `sample_weight`",
         ),
         (
@@ -371,8 +371,8 @@ def test_what_darts_refuses_is_refused_at_once(
                 kwargs
                 | {
                     "series": [
-                        one.with_static_covariates(pd.DataFrame({"a": ["x"]}))
-                        for one in kwargs["series"]
+                        series.with_static_covariates(pd.DataFrame({"a": ["x"]}))
+                        for series in kwargs["series"]
                     ]
                 }
             ),
@@ -399,12 +399,14 @@ def test_bounds_outside_a_series_are_refused(bounds: list[int]) -> None:
 def test_windows_that_are_not_drawn_need_no_covariates() -> None:
     case = Case((20, 9), max_samples_per_ts=2, past=(0, 0))
     kwargs = case.training()
-    kwargs["past_covariates"] = [one[-9:-3] for one in kwargs["past_covariates"]]
+    kwargs["past_covariates"] = [series[-9:-3] for series in kwargs["past_covariates"]]
     kwargs["past_covariates"][0] = kwargs["past_covariates"][0][1:]
     assert_same(BatchTrainingDataset(**kwargs), SequentialTorchTrainingDataset(**kwargs))
 
 
-@pytest.mark.parametrize("copy_of", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize(
+    "copy_of", [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))]
+)
 def test_copies_draw_the_same_and_carry_the_series_once(copy_of: Callable) -> None:
     case = Case((20, 9), past=(2, 5), static="global", weights="linear", bounds=True)
     for ours, theirs in (
@@ -507,7 +509,7 @@ def test_bad_values_are_found_without_a_look_at_batches(
         kwargs[name] = [kwargs[name][0], with_value(kwargs[name][1], value)]
     if stochastic:
         kwargs["series"] = [
-            one.with_values(one.all_values().repeat(3, axis=2)) for one in kwargs["series"]
+            series.with_values(series.all_values().repeat(3, axis=2)) for series in kwargs["series"]
         ]
     dataset = BatchTrainingDataset(**kwargs)
     assert dataset.has_missing is has_missing

@@ -59,9 +59,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
         found.stacks.append(len(trainings))
         train(trainings, *args)
 
-    def counted_alone(self: Any, trainer: Any, **kwargs: Any) -> None:
+    def counted_alone(self: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
         found.alone += isinstance(trainer, Trainer)
-        train_alone(self, trainer, **kwargs)
+        train_alone(self, trainer, *args, **kwargs)
 
     monkeypatch.setattr(stacking, "train", counted)
     monkeypatch.setattr(TorchForecastingModel, "_train", counted_alone)
@@ -119,25 +119,25 @@ def constant_for_a_while() -> TimeSeries:
 def flat(forecasts: Any) -> list[Any]:
     if not isinstance(forecasts, list):
         return [forecasts]
-    return [leaf for one in forecasts for leaf in flat(one)]
+    return [leaf for part in forecasts for leaf in flat(part)]
 
 
 def shape(forecasts: Any) -> Any:
-    return [shape(one) for one in forecasts] if isinstance(forecasts, list) else None
+    return [shape(part) for part in forecasts] if isinstance(forecasts, list) else None
 
 
 def same(ours: Any, theirs: Any, tolerance: float = 1e-8) -> None:
     """Compare forecasts, whatever the lists they come in."""
     assert shape(ours) == shape(theirs)
-    for one, other in zip(flat(ours), flat(theirs), strict=True):
-        assert one.time_index.equals(other.time_index)
-        assert one.components.equals(other.components)
-        assert one.dtype == other.dtype
-        assert other.n_samples == one.n_samples
-        assert np.isfinite(other.all_values()).all()
-        size = np.abs(other.all_values()).max()
+    for our, their in zip(flat(ours), flat(theirs), strict=True):
+        assert our.time_index.equals(their.time_index)
+        assert our.components.equals(their.components)
+        assert our.dtype == their.dtype
+        assert their.n_samples == our.n_samples
+        assert np.isfinite(their.all_values()).all()
+        size = np.abs(their.all_values()).max()
         np.testing.assert_allclose(
-            one.all_values(), other.all_values(), rtol=0, atol=tolerance * size
+            our.all_values(), their.all_values(), rtol=0, atol=tolerance * size
         )
 
 
@@ -471,11 +471,13 @@ def test_automatic_epochs_differ_from_fold_to_fold(
     seen = []
     train = stacking.train
     monkeypatch.setattr(
-        stacking, "train", lambda them, *rest: (seen.extend(them), train(them, *rest))
+        stacking,
+        "train",
+        lambda trainings, *rest: (seen.extend(trainings), train(trainings, *rest)),
     )
     hold(params, counts, series=make(38), start=12, stride=5)
-    assert len({one.n_epochs for one in seen}) > 1
-    assert len({one.n_steps for one in seen}) > 1
+    assert len({training.n_epochs for training in seen}) > 1
+    assert len({training.n_steps for training in seen}) > 1
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])
@@ -739,9 +741,9 @@ def state(model: LSTMSeqModel) -> dict[str, Any]:
     }
 
 
-def equal_state(one: dict[str, Any], other: dict[str, Any]) -> None:
-    weights, others = one.pop("weights"), other.pop("weights")
-    np.testing.assert_equal(one, other)
+def equal_state(state: dict[str, Any], other: dict[str, Any]) -> None:
+    weights, others = state.pop("weights"), other.pop("weights")
+    np.testing.assert_equal(state, other)
     assert (weights is None) == (others is None)
     for name in weights or {}:
         assert torch.equal(weights[name], others[name])

@@ -85,12 +85,12 @@ def test_the_numbers_are_lightnings(case: str, dtype: str, tiny: Tiny, runs: lis
     ours = model.predict(**ask)
     theirs = model.predict(**ask, trainer=pl.Trainer(**tiny["pl_trainer_kwargs"]))
     assert runs == ["direct", "lightning"]
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.time_index.equals(other.time_index)
-        assert one.dtype == other.dtype == dtype
-        np.testing.assert_array_equal(one.all_values(), other.all_values())
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.time_index.equals(their.time_index)
+        assert our.dtype == their.dtype == dtype
+        np.testing.assert_array_equal(our.all_values(), their.all_values())
         if ask.get("num_samples"):
-            assert (np.ptp(one.all_values(), axis=2) > 0).all()
+            assert (np.ptp(our.all_values(), axis=2) > 0).all()
 
 
 def test_with_covariates_too(tiny: Tiny, runs: list[str]) -> None:
