@@ -157,7 +157,7 @@ def test_training_equals_training_one_by_one(optimizer_name: str, dtype: torch.d
         loss = (stack(past) - target).square().mean((1, 2, 3))
         optimizer.zero_grad()
         loss.sum().backward()
-        shares.remember()
+        shares.snapshot()
         optimizer.step()
         shares.apply(
             torch.tensor(
@@ -181,7 +181,7 @@ def test_shares_are_exact_at_both_ends() -> None:
     weights = torch.randn(3, 1000)
     start, step = weights.clone(), torch.randn(3, 1000)
     shares = PerNetworkLearningRate([weights])
-    shares.remember()
+    shares.snapshot()
     weights += step
     shares.apply(torch.tensor([0.0, 0.5, 1.0]))
     assert torch.equal(weights[0], start[0])

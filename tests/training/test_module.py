@@ -480,9 +480,9 @@ def test_covariates_are_standardised_by_the_training_samples() -> None:
     module, training = make(INPUTS), _training_batch()
     module.initialize(training, 40)
     fields = {
-        module.past_scaler: ["past_covariates"],
-        module.future_scaler: ["historic_future_covariates", "future_covariates"],
-        module.static_scaler: ["static_covariates"],
+        module.features.past_scaler: ["past_covariates"],
+        module.features.future_scaler: ["historic_future_covariates", "future_covariates"],
+        module.features.static_scaler: ["static_covariates"],
     }
     for scaler, names in fields.items():
         rows = np.concatenate([getattr(training, name).flatten(0, 1) for name in names])

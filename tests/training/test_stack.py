@@ -57,7 +57,9 @@ def test_rates_are_those_of_the_scheduler(
         expected += [optimizer.param_groups[0]["lr"]] * 3
         optimizer.step()
         real.step()
-    np.testing.assert_allclose(0.01 * training.rates().numpy(), expected, rtol=1e-12, atol=1e-18)
+    np.testing.assert_allclose(
+        0.01 * training.lr_factors().numpy(), expected, rtol=1e-12, atol=1e-18
+    )
 
 
 def test_without_a_scheduler_the_rate_falls_as_the_module_lets_it(tiny: dict[str, Any]) -> None:
@@ -66,9 +68,9 @@ def test_without_a_scheduler_the_rate_falls_as_the_module_lets_it(tiny: dict[str
     module._n_steps = 12
     expected = [1.0, 0.5 * (1 + math.cos(math.pi / 12))]
     expected += [module._share_of_rate(step) for step in range(2, 12)]
-    np.testing.assert_allclose(training.rates().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(training.lr_factors().numpy(), expected, rtol=1e-12)
     tutorial = prepared(18, tiny, n_epochs=4, use_reversible_instance_norm=False)
-    assert (tutorial.rates() == 1).all()
+    assert (tutorial.lr_factors() == 1).all()
 
 
 def test_rows_are_the_samples_of_each_dataset(tiny: dict[str, Any]) -> None:
