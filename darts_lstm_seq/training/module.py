@@ -1,10 +1,9 @@
 """The Lightning module around the network: normalise, forecast, invert, compute the loss.
 
-It turns Darts' named batches into the network's tensors and back. Training loops, devices and
-checkpoints are Lightning's; auto-regression and sampling are inherited from Darts'
-`PLForecastingModule`. Features, normalisation, known labels, logging, initial weights, ensembles
-and everything about the optimiser have files of their own in this folder. There are no default values
-here: they belong to `LSTMSeqModel`.
+It turns Darts' named batches into the network's tensors and back. Features, normalisation, known
+labels, logging, initial weights, ensembles and the optimiser have files of their own in this
+folder. Training loops, devices and checkpoints are Lightning's; auto-regression and sampling are
+inherited from Darts' `PLForecastingModule`. Default values belong to `LSTMSeqModel`.
 
 Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput` out).
 """

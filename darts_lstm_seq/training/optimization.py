@@ -117,37 +117,7 @@ def with_fused_kernels(
     return optimizer_kwargs
 
 
-class PerNetworkClipping:
-    """Mixin of Lightning modules: clips the gradient norm of each stacked network on its own."""
-
-    def stacked_parameters(self) -> Iterable[nn.Parameter]:
-        """Return the parameters `(K, ...)` of the stack; none if there is no stack."""
-        raise NotImplementedError
-
-    @override
-    def configure_gradient_clipping(  # type: ignore[misc]  # a hook of `LightningModule`
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient norm of each network of the stack, and of all other parameters.
-
-        Clipping by value treats each number on its own and is left to Lightning.
-        """
-        stacked = list(self.stacked_parameters())
-        if not stacked or not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(  # type: ignore[misc]
-                optimizer, gradient_clip_val, gradient_clip_algorithm
-            )
-            return
-        clip_grad_norm_per_network(stacked, gradient_clip_val)
-        ids = {id(parameter) for parameter in stacked}
-        others = [p for p in self.parameters() if id(p) not in ids]  # type: ignore[attr-defined]
-        nn.utils.clip_grad_norm_(others, gradient_clip_val)
-
-
-class Optimization(PerNetworkClipping, PLForecastingModule):
+class Optimization(PLForecastingModule):
     """Lightning module with the optimiser, schedule and learning rates of one training."""
 
     network: Any
@@ -182,9 +152,23 @@ class Optimization(PerNetworkClipping, PLForecastingModule):
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     @override
-    def stacked_parameters(self) -> Iterable[nn.Parameter]:
-        """Return the parameters of the members, `(K, ...)` each; none of a single network."""
-        return self.network.parameters() if self.n_members > 1 else []
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient norm of each member of an ensemble, and of all other parameters."""
+        if self.n_members == 1 or not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+            return
+        members = list(self.network.parameters())
+        clip_grad_norm_per_network(members, gradient_clip_val)
+        ids = {id(parameter) for parameter in members}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in ids]
+        nn.utils.clip_grad_norm_(others, gradient_clip_val)
 
 
 def check_finite(loss: Tensor, weights: Iterable[Tensor], epoch: int) -> None:

@@ -9,7 +9,7 @@ Source: our own; the order of batches is that of PyTorch's `DataLoader` and `Ran
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -19,18 +19,18 @@ import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from tqdm.auto import tqdm
 from typing_extensions import override
 
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset, draw_batch, tensors_of
 from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.optim import PerNetworkLearningRate
+from darts_lstm_seq.nn.optim import PerNetworkLearningRate, clip_grad_norm_per_network
 from darts_lstm_seq.nn.stacked import StackedNetwork, structure
 from darts_lstm_seq.training.masked_loss import per_network_weights
 from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.optimization import (
-    PerNetworkClipping,
     check_finite,
     cosine_factor,
     with_fused_kernels,
@@ -216,7 +216,7 @@ class _StackBatches:
             yield TorchTrainingBatch(**batch)
 
 
-class _StackModule(PerNetworkClipping, pl.LightningModule):
+class _StackModule(pl.LightningModule):
     """The Lightning module around a stack."""
 
     def __init__(self, trainings: Sequence[Training], bar: tqdm) -> None:
@@ -274,7 +274,7 @@ class _StackModule(PerNetworkClipping, pl.LightningModule):
             setattr(parent, buffer, rows.unsqueeze(1).to(self.device))  # (KB, 1, _)
 
     @override
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Optimizer:
         shared = self.shared_module
         kwargs = with_fused_kernels(
             shared.optimizer_cls, shared.optimizer_kwargs, self.trainer.precision
@@ -303,8 +303,19 @@ class _StackModule(PerNetworkClipping, pl.LightningModule):
             learning_rate.apply(factors[:, batch_idx])
 
     @override
-    def stacked_parameters(self) -> Iterable[nn.Parameter]:
-        return self.stack.parameters()
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # clipping by value is elementwise
+        if not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+            return
+        clip_grad_norm_per_network(self.stack.parameters(), gradient_clip_val)
 
     @override
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
