@@ -1,5 +1,5 @@
-"""Neural networks, in PyTorch alone: tensors in, tensors out.
+"""Neural networks in PyTorch alone: tensors in, tensors out.
 
-The network of the tutorial, what stands beside its LSTM, and several networks held as one. Nothing
-here knows Darts, Lightning or a time axis.
+The tutorial's LSTM network, its linear skip connection, ensembles and stacks of networks. Nothing
+here depends on Darts, Lightning or a time index.
 """

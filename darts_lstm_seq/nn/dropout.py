@@ -1,8 +1,11 @@
-"""The masks of dropout for one training, drawn from a generator of its own.
+"""Dropout masks drawn from a random generator of their own.
 
-`nn.Dropout` draws from PyTorch's one global state, so that what a network drops depends on what
-else is computed beside it. With masks of its own a network learns the same alone and in a stack.
-When dropout acts, and how much it drops, is up to the network.
+`nn.Dropout` draws from PyTorch's global random state, so its masks depend on everything else that
+is drawn in the process. With its own generator a network gets the same masks alone and in a stack.
+When dropout is active, and its rate, are decided by the network.
+
+Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", as
+`torch.nn.Dropout` implements it.
 """
 
 import torch
@@ -12,13 +15,13 @@ from torch import Tensor
 
 
 class Masks:
-    """Draws which units are kept, step after step.
+    """Draws a new dropout mask for every call of one training.
 
     Parameters
     ----------
     rows
-        Number of rows of a whole batch. A smaller batch, such as the last one of an epoch, leaves
-        the rest of its mask unused, so that the next mask does not depend on it.
+        Number of rows of a full batch. A smaller batch, such as the last one of an epoch, ignores
+        the rest of its mask, so that the following masks do not depend on it.
 
     Examples
     --------
@@ -36,46 +39,47 @@ class Masks:
         self._generator: torch.Generator | None = None
 
     def fill(self, noise: Tensor) -> None:
-        """Fill a tensor `(rows, ...)` with the next numbers between 0 and 1."""
+        """Fill a tensor `(rows, ...)` with the next uniform random numbers in [0, 1)."""
         if self._generator is None:
             self._generator = torch.Generator(noise.device).manual_seed(self._seed)
         torch.rand(noise.shape, generator=self._generator, out=noise)
 
     def apply(self, x: Tensor, p: float) -> Tensor:
-        """Drop a share `p` of the units, and scale the others up.
+        """Drop a fraction `p` of the units and scale up the others.
 
         Parameters
         ----------
         x
             Units `(B, ...)` of one network.
         p
-            Share of the units that are dropped.
+            Dropout rate.
         """
         noise = torch.empty(max(self.rows, len(x)), *x.shape[1:], device=x.device)
         self.fill(noise)
-        return _keep(x, noise[: len(x)], p)
+        return _dropout(x, noise[: len(x)], p)
 
 
 def apply_stacked(masks: list[Masks], x: Tensor, p: float) -> Tensor:
-    """Drop from each of several networks what its own masks say.
+    """Apply dropout to stacked networks, each with its own masks.
 
     Parameters
     ----------
     masks
-        Of the K networks.
+        The masks of the K networks.
     x
         Their units `(K, H, B)`, or `(N, K, H, B)`.
     p
-        Share of the units that are dropped.
+        Dropout rate.
     """
     hidden, batch = x.shape[-2:]
-    # in the order in which a network alone draws; rows beyond a network's own stay as they are
+    # drawn in the order of a network alone; rows beyond the batch of a network stay zero
     noise = torch.zeros(len(masks), batch, *x.shape[:-3], hidden, device=x.device)  # (K, B, N, H)
-    for one, own in zip(masks, noise, strict=True):
-        one.fill(own[: one.rows])
-    swapped = noise.transpose(-1, 1) if x.dim() == 3 else noise.permute(2, 0, 3, 1)
-    return _keep(x, swapped, p)
+    for network_masks, network_noise in zip(masks, noise, strict=True):
+        network_masks.fill(network_noise[: network_masks.rows])
+    # (K, H, B) or (N, K, H, B)
+    noise = noise.transpose(-1, 1) if x.dim() == 3 else noise.permute(2, 0, 3, 1)
+    return _dropout(x, noise, p)
 
 
-def _keep(x: Tensor, noise: Tensor, p: float) -> Tensor:
+def _dropout(x: Tensor, noise: Tensor, p: float) -> Tensor:
     return x * (noise >= p).to(x.dtype).div_(1 - p)

@@ -1,8 +1,10 @@
-"""Missing values inside input windows: find them and bridge them.
+"""Missing values (NaN) in input windows: detect them and impute them.
 
-Pure PyTorch and free of data-dependent shapes, so that exported networks (ONNX) bridge gaps too.
-What the network makes of the mask is up to `network.py`; which windows are hopeless (nothing but
-gaps) is up to the Darts layer.
+Pure PyTorch without data-dependent shapes, so that exported networks (ONNX) impute too. Whether the
+LSTM also sees the mask is decided in `network.py`; windows without any known value are rejected
+before they reach the network.
+
+Source: linear interpolation, as in `pandas.Series.interpolate`.
 """
 
 import torch
@@ -12,9 +14,9 @@ from torch import Tensor
 
 
 def impute(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Bridge NaN along time: linearly inside, the nearest value at the ends, zero if there is none.
+    """Impute NaN along time: linear between neighbours, constant at the ends, zero if all is NaN.
 
-    Only values of the same window are used, so no future leaks in.
+    Only values of the same window are used, so no future values leak in.
 
     Parameters
     ----------
@@ -24,7 +26,7 @@ def impute(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple[Tensor, Tensor]
-        The windows without NaN and a Boolean mask of what was missing, both `(B, L, F)`.
+        The windows without NaN and a boolean mask of the missing values, both `(B, L, F)`.
 
     Examples
     --------
@@ -35,29 +37,29 @@ def impute(x: Tensor) -> tuple[Tensor, Tensor]:
     tensor([1., 1., 2., 3.])
     """
     missing = torch.isnan(x)
-    # the branch is for speed alone: a traced graph always takes the general way below
+    # this branch only saves time: a traced graph always takes the general code below
     if not torch.compiler.is_compiling() and not missing.any():
         return x, missing
 
     steps = torch.arange(x.shape[1], dtype=x.dtype, device=x.device)[:, None].expand_as(x)
     known = torch.stack([x, torch.where(missing, torch.nan, steps)], dim=-1)  # (B, L, F, 2)
-    left, left_step = _carry_forward(known).unbind(-1)  # (B, L, F) each
-    right, right_step = _carry_forward(known.flip(1)).flip(1).unbind(-1)
-    # between two neighbours; `nan_to_num` covers known points, where left and right coincide
+    left, left_step = _forward_fill(known).unbind(-1)  # (B, L, F) each
+    right, right_step = _forward_fill(known.flip(1)).flip(1).unbind(-1)
+    # `nan_to_num` for known values, where left and right are the same step
     weight = torch.nan_to_num((steps - left_step) / (right_step - left_step))
-    bridged = left + weight * (right - left)
-    bridged = torch.where(torch.isnan(left), right, bridged)
-    bridged = torch.where(torch.isnan(right), left, bridged)
-    filled = torch.where(missing, torch.where(torch.isnan(bridged), 0.0, bridged), x)
+    imputed = left + weight * (right - left)
+    imputed = torch.where(torch.isnan(left), right, imputed)
+    imputed = torch.where(torch.isnan(right), left, imputed)
+    filled = torch.where(missing, torch.where(torch.isnan(imputed), 0.0, imputed), x)
     return filled, missing
 
 
-def _carry_forward(x: Tensor) -> Tensor:
-    """Replace NaN by the last known value along dimension 1, in log2(L) doublings."""
+def _forward_fill(x: Tensor) -> Tensor:
+    """Replace NaN by the last known value along dimension 1, in log2(L) doubling steps."""
     step, length = 1, x.shape[1]
     while step < length:
-        nothing = torch.full_like(x[:, :step], torch.nan)
-        earlier = torch.cat([nothing, x[:, :-step]], dim=1)
+        padding = torch.full_like(x[:, :step], torch.nan)
+        earlier = torch.cat([padding, x[:, :-step]], dim=1)
         x = torch.where(torch.isnan(x), earlier, x)
         step *= 2
     return x

@@ -1,8 +1,8 @@
 """The tutorial's network: windows through an LSTM, the last hidden state through one linear layer.
 
-Pure PyTorch: sequences in, forecasts out. Everything a time series needs around it (normalisation,
-covariate bookkeeping, losses, sampling) lives in `module.py`; gaps in the input are filled by
-`imputation.py`; the linear skip beside the LSTM is `skip.py`.
+Pure PyTorch: sequences in, forecasts out. Normalisation, covariates, losses and sampling are in the
+package `training`; missing inputs are imputed by `imputation.py`; the linear skip connection is in
+`skip.py`.
 
 Source: the "LSTM for sequences" tutorial that every PyTorch beginner meets (`nn.LSTM`,
 `out[:, -1, :]`, `nn.Linear`); patches as in Lin et al., "SegRNN: Segment Recurrent Neural Network
@@ -28,35 +28,35 @@ class LSTMSeqNetwork(nn.Module):
     Parameters
     ----------
     past_dim
-        Number of features F seen at each input step.
+        Number of features F of each input step.
     output_chunk_length
         Number of forecast steps T.
     output_dim
         Number of outputs O per forecast step (target components times likelihood parameters).
     static_dim
-        Number of static features S; each patch sees all of them.
+        Number of static features S, appended to each patch.
     future_dim
-        Number of features D known at each forecast step; step t sees those of step t, through
-        two layers of its own.
+        Number of features D known at each forecast step; a two-layer network maps those of step
+        t to an additive term of forecast step t.
     hidden_dim
         Size H of the hidden state.
     n_rnn_layers
         Number of LSTM layers.
     patch_length
-        Number p of consecutive input steps that enter the LSTM as one. With `1`, one layer and no
-        dropout this is exactly the tutorial. If L is no multiple of p, the oldest step is repeated
-        until it is.
+        Number p of consecutive input steps that the LSTM reads as one. With `1`, one layer and no
+        dropout this is exactly the tutorial. If L is no multiple of p, the window is left-padded
+        with its oldest step.
     dropout
-        Fraction of the hidden units dropped between the layers and before the linear layer.
+        Dropout rate between the layers and before the linear layer.
     mask_inputs
-        Whether each input step also tells the LSTM which of its features were missing (NaN).
+        Whether the missing-value mask is an input of the LSTM, one channel per feature.
     skip
-        A linear way beside the LSTM, whose own share then starts at zero, from each target
-        component to its forecast; `None` for the LSTM alone.
+        Linear skip connection from each target component to its forecast; the output layer of the
+        LSTM is then initialised to zero. `None` for the LSTM alone.
     target_dim
-        Number of target components C that the skip takes: the first of the F features.
+        Number of target components C, the first of the F features, which the skip reads.
     skip_outputs
-        To how many of the P outputs of each component the skip leads: the first ones.
+        Number of the P outputs of each component, the first ones, that the skip is added to.
     dropout_cls
         The class of the dropout layers.
 
@@ -93,15 +93,15 @@ class LSTMSeqNetwork(nn.Module):
         self.mask_inputs = mask_inputs
 
         step_dim = patch_length * past_dim * (2 if mask_inputs else 1) + static_dim
-        # one `nn.LSTM` per layer: its own `dropout` could not be kept active for prediction
+        # one `nn.LSTM` per layer, as its `dropout` argument cannot stay active in prediction
         self.layers = nn.ModuleList(
             nn.LSTM(step_dim if layer == 0 else hidden_dim, hidden_dim, batch_first=True)
             for layer in range(n_rnn_layers)
         )
         self.dropouts = nn.ModuleList(dropout_cls(dropout) for _ in range(n_rnn_layers))
-        self.masks: Masks | None = None  # of dropout; PyTorch's own without
+        self.masks: Masks | None = None  # of dropout; `None` for PyTorch's global state
         self.head = nn.Linear(hidden_dim, output_chunk_length * output_dim)
-        # two layers, for what is known ahead seldom acts in a straight line: temperature on load
+        # two layers, as the effect of future covariates is often nonlinear: temperature on load
         self.future_head = (
             nn.Sequential(
                 nn.Linear(future_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, output_dim)
@@ -118,27 +118,36 @@ class LSTMSeqNetwork(nn.Module):
 
     @property
     def has_skip(self) -> bool:
-        """Whether a linear skip leads beside the LSTM."""
+        """Whether there is a linear skip connection."""
         return self.skip is not None
 
     def initialize_skip(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
-        """Set what the skip knows before training, see `SeasonalSkip`."""
+        """Initialise the skip from the training data, see `SeasonalSkip.initialize`."""
         if self.skip is not None:
             self.skip.initialize(season, n_windows, weights)
 
     def add_to_output_bias(self, shift: Tensor) -> None:
-        """Add to all forecasts from now on `(T * O,)`."""
+        """Add `shift` `(T * O,)` to the output bias."""
         self.head.bias.data += shift
 
     def reduced_lr_parameters(self) -> list[nn.Parameter]:
-        """Return what is to learn slowly where windows are few, or it knows them by heart."""
+        """Return the parameters with a lower learning rate in the low-data regime.
+
+        The LSTM, which overfits few windows, and the output bias.
+        """
         return [*self.layers.parameters(), self.head.bias]
 
     def reset_dropout_masks(self, rows: int) -> None:
-        """Let a training drop by masks of its own, see `Masks`."""
+        """Use separate dropout masks for a new training, see `Masks`.
+
+        Parameters
+        ----------
+        rows
+            Number of rows of a full batch.
+        """
         self.masks = Masks(rows)
 
-    def _drop(self, dropout: nn.Module, x: Tensor) -> Tensor:
+    def _dropout(self, dropout: nn.Module, x: Tensor) -> Tensor:
         if self.masks is None or not self.training or not isinstance(dropout, nn.Dropout):
             return dropout(x)
         return self.masks.apply(x, dropout.p)
@@ -161,7 +170,7 @@ class LSTMSeqNetwork(nn.Module):
         for lstm, dropout in zip(self.layers, self.dropouts, strict=True):
             past, (state, _) = lstm(past)  # (B, N, H), (1, B, H)
             if lstm is not last:
-                past = self._drop(dropout, past)
+                past = self._dropout(dropout, past)
         return state[-1]  # (B, H)
 
     def forward(
@@ -179,27 +188,28 @@ class LSTMSeqNetwork(nn.Module):
             Static features `(B, S)`.
         """
         past, missing = impute(past)  # (B, L, F)
-        state = self._drop(self.dropouts[-1], self._encode(past, missing, static))  # (B, H)
+        state = self._dropout(self.dropouts[-1], self._encode(past, missing, static))  # (B, H)
         forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
         if self.skip is not None:
-            straight = self.skip(past[..., : self.target_dim])  # (B, T, C)
-            forecast = forecast + skip_to_outputs(straight, self.output_dim, self.skip_outputs)
+            skip_forecast = self.skip(past[..., : self.target_dim])  # (B, T, C)
+            forecast = forecast + skip_to_outputs(skip_forecast, self.output_dim, self.skip_outputs)
         if self.future_head is not None:
             forecast = forecast + self.future_head(future)
         return forecast
 
 
-def skip_to_outputs(straight: Tensor, output_dim: int, skip_outputs: int) -> Tensor:
-    """Return what a skip adds to each output, `(..., O)`.
+def skip_to_outputs(skip_forecast: Tensor, output_dim: int, skip_outputs: int) -> Tensor:
+    """Expand the forecasts of a skip to the network's outputs, `(..., O)`.
 
     Parameters
     ----------
-    straight
-        Its forecasts of the components `(..., C)`.
+    skip_forecast
+        Forecasts of the components `(..., C)`.
     output_dim
         Number of outputs O.
     skip_outputs
-        To how many of the P outputs of each component it leads: the first ones.
+        Number of the P outputs of each component, the first ones, that get the forecast; the
+        others get zero.
 
     Examples
     --------
@@ -208,30 +218,31 @@ def skip_to_outputs(straight: Tensor, output_dim: int, skip_outputs: int) -> Ten
     >>> skip_to_outputs(torch.tensor([1.0, 2.0]), output_dim=4, skip_outputs=1)
     tensor([1., 0., 2., 0.])
     """
-    others = output_dim // straight.shape[-1] - skip_outputs
-    led = straight.unsqueeze(-1).expand(*straight.shape, skip_outputs)  # (..., C, outputs led to)
-    return pad(led, (0, others)).flatten(-2)  # (..., O)
+    others = output_dim // skip_forecast.shape[-1] - skip_outputs
+    # (..., C, skip_outputs)
+    repeated = skip_forecast.unsqueeze(-1).expand(*skip_forecast.shape, skip_outputs)
+    return pad(repeated, (0, others)).flatten(-2)  # (..., O)
 
 
 def patchify(
     past: Tensor, missing: Tensor, static: Tensor | None, patch_length: int, mask_inputs: bool
 ) -> Tensor:
-    """Return what enters the first LSTM layer: one row per patch, `(B, N, p * F + S)`.
+    """Return the inputs of the first LSTM layer, one row per patch, `(B, N, p * F + S)`.
 
-    With `mask_inputs` each input step brings 2F numbers instead of F.
+    With `mask_inputs` there are 2F values per input step instead of F.
 
     Parameters
     ----------
     past
         Input windows without NaN `(B, L, F)`.
     missing
-        Which of their values were missing `(B, L, F)`.
+        Mask of their missing values `(B, L, F)`.
     static
         Static features `(B, S)`.
     patch_length
         Number p of consecutive input steps in one patch.
     mask_inputs
-        Whether `missing` is part of the input.
+        Whether the mask is part of the inputs.
 
     Examples
     --------
@@ -248,9 +259,9 @@ def patchify(
         remainder = -past.shape[1] % patch_length
         if remainder:
             oldest = past[:, :1].expand(-1, remainder, -1)
-            past = torch.cat([oldest, past], dim=1)
+            past = torch.cat([oldest, past], dim=1)  # (B, Np, F)
         past = past.unflatten(1, (-1, patch_length)).flatten(2)  # (B, N, pF)
     if static is not None:
-        repeated = static.unsqueeze(1).expand(-1, past.shape[1], -1)
+        repeated = static.unsqueeze(1).expand(-1, past.shape[1], -1)  # (B, N, S)
         past = torch.cat([past, repeated], dim=-1)  # (B, N, pF + S)
     return past

@@ -1,9 +1,9 @@
-"""Optimisation of stacked networks: a learning rate and a gradient norm for each of them.
+"""Optimisation of stacked networks: a learning rate and a gradient norm for each network.
 
-PyTorch's optimisers and `clip_grad_norm_` treat a stacked tensor `(K, ...)` as one network. Which
-rate a network gets, and when, is decided in `training`.
+PyTorch's optimisers and `clip_grad_norm_` treat a stacked tensor `(K, ...)` as one network. The
+learning-rate schedules themselves are computed in the package `training`.
 
-Source: our own; exact for optimisers that treat each number on its own.
+Source: our own; exact for elementwise optimisers.
 """
 
 from collections.abc import Iterable
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 
 class PerNetworkLearningRate:
-    """A learning rate for each network of a stack: shortens the optimiser's step afterwards.
+    """A learning-rate factor for each network of a stack, applied after the optimiser's step.
 
-    Exact for optimisers that treat each number on its own and step in proportion to their learning
-    rate: SGD, Adam, AdamW, RMSprop and most others.
+    Exact for elementwise optimisers whose step is proportional to the learning rate: SGD, Adam,
+    AdamW, RMSprop and most others.
 
     Parameters
     ----------
@@ -32,44 +32,44 @@ class PerNetworkLearningRate:
     >>> weights = torch.nn.Parameter(torch.zeros(3, 1))
     >>> optimizer = torch.optim.SGD([weights], lr=1.0)
     >>> weights.grad = torch.full_like(weights, -8.0)
-    >>> shares = PerNetworkLearningRate([weights])
-    >>> shares.remember()
+    >>> rates = PerNetworkLearningRate([weights])
+    >>> rates.snapshot()
     >>> optimizer.step()
-    >>> shares.apply(torch.tensor([1.0, 0.5, 0.0]))  # the last network is done
+    >>> rates.apply(torch.tensor([1.0, 0.5, 0.0]))  # the last network has finished
     >>> weights.detach().flatten()
     tensor([8., 4., 0.])
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._now = [parameter.detach() for parameter in parameters]
-        self._before = [torch.empty_like(parameter) for parameter in self._now]
+        self._current = [parameter.detach() for parameter in parameters]
+        self._before = [torch.empty_like(parameter) for parameter in self._current]
 
-    def remember(self) -> None:
-        """Keep the parameters as they are; call it before the optimiser's step."""
-        torch._foreach_copy_(self._before, self._now)
+    def snapshot(self) -> None:
+        """Copy the parameters; call it before the optimiser's step."""
+        torch._foreach_copy_(self._before, self._current)
 
-    def apply(self, shares: Tensor) -> None:
-        """Take back all but a share of each network's step; call it after the optimiser's step.
+    def apply(self, factors: Tensor) -> None:
+        """Scale the step that each network has just taken; call it after the optimiser's step.
 
         Parameters
         ----------
-        shares
-            From 0 (the network stays as it was) to 1 (the whole step), `(K,)`.
+        factors
+            From 0 (undo the step) to 1 (keep the whole step), `(K,)`.
         """
-        for before, now in zip(self._before, self._now, strict=True):
-            share = shares.view(-1, *[1] * (now.dim() - 1)).to(now)
-            torch.lerp(before, now, share, out=now)  # exact at both ends
+        for before, current in zip(self._before, self._current, strict=True):
+            factor = factors.view(-1, *[1] * (current.dim() - 1)).to(current)  # (K, 1, ...)
+            torch.lerp(before, current, factor, out=current)  # exact for 0 and 1
 
 
-def clip_grad_norm_per_network(parameters: Iterable[nn.Parameter], most: float) -> None:
-    """Shorten the gradient of each network of a stack to a norm, as for one network alone.
+def clip_grad_norm_per_network(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+    """Clip the gradient norm of each network of a stack, as `clip_grad_norm_` does for one network.
 
     Parameters
     ----------
     parameters
         The stacked parameters, `(K, ...)` each.
-    most
-        The largest norm that is left as it is.
+    max_norm
+        Largest norm of the gradient of one network.
 
     Examples
     --------
@@ -77,13 +77,13 @@ def clip_grad_norm_per_network(parameters: Iterable[nn.Parameter], most: float) 
     >>> from darts_lstm_seq.nn.optim import clip_grad_norm_per_network
     >>> weights = torch.nn.Parameter(torch.zeros(2, 1))
     >>> weights.grad = torch.tensor([[8.0], [0.5]])
-    >>> clip_grad_norm_per_network([weights], most=1.0)
+    >>> clip_grad_norm_per_network([weights], max_norm=1.0)
     >>> weights.grad.flatten()
     tensor([1.0000, 0.5000])
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
     norms = squares.sum(dim=0).sqrt()  # (K,)
-    factors = (most / (norms + 1e-6)).clamp(max=1)  # as PyTorch does
+    factors = (max_norm / (norms + 1e-6)).clamp(max=1)  # the epsilon of `clip_grad_norm_`
     for gradient in gradients:
         gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))

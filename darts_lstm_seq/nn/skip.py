@@ -1,13 +1,13 @@
-"""The straight way from the window to the forecast, beside the LSTM: linear, and aware of a season.
+"""Linear seasonal skip connection from window to forecast; the LSTM learns the residual.
 
-What repeats every season and what merely goes on needs no hidden state; the LSTM is left with the
-rest. With few training windows the skip leans on six learnt numbers, and on the last season or
-what `regression.py` found; with many on a matrix of its own from each input step to each output
-step. When and on what the skip is prepared is decided in `module.py`.
+With few training windows the skip is seasonal naive, or the ridge regression of `ridge.py`, plus a
+mixture of six basis matrices with learnt coefficients. With many windows it is a dense learnt
+matrix from each input step to each output step. Which data it is initialised from is decided in
+the package `training`.
 
 Source: the linear models of Zeng et al., "Are Transformers Effective for Time Series Forecasting?",
-https://arxiv.org/abs/2205.13504, for the matrix; the components of exponential smoothing (level,
-trend and season of the last two seasons) for the six numbers. What each part is worth:
+https://arxiv.org/abs/2205.13504, for the dense matrix; the components of exponential smoothing
+(level, trend and season of the last two seasons) for the basis. Accuracy of each part:
 `benchmarks/accuracy_broad.py` and `benchmarks/accuracy_long_horizon.py`.
 """
 
@@ -15,21 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-# N windows, B batch, L input steps, T output steps, C components, G gains
+# N windows, B batch, L input steps, T output steps, C components, G basis matrices
 
-# how far one step of the optimiser moves the skip, as a multiple of the LSTM's weights
+# effective learning-rate multipliers relative to the LSTM
 _COEFFICIENTS_LR_SCALE, _WEIGHT_LR_SCALE = 6.0, 3.0
-# windows per weight from which on the matrix leads, not the season
-_ENOUGH = 10
-# from which autocorrelation on there is a season: of so many standard errors, but never below the
-# first of these two, and always above the second
-_SURE, _WEAKEST, _STRONG = 4.0, 0.1, 0.4
-# of several peaks the first within reach of the best, if after two seasons there is as much
-_NEARLY_BEST = 0.8
+# weight of the prior (the last season) against the dense matrix, in windows per input step: with
+# fewer windows a dense matrix overfits
+_PRIOR_WINDOWS_PER_STEP = 10
+# autocorrelation threshold of a season: this many standard errors, clamped to [min, max], so that
+# weak peaks never count, however many windows there are, and strong ones always do
+_SEASON_STANDARD_ERRORS, _MIN_AUTOCORRELATION, _MAX_THRESHOLD = 4.0, 0.1, 0.4
+# the season is the first peak that reaches this share of the highest, as multiples of a season are
+# peaks too; at twice its lag the autocorrelation must reach this share of its own
+_PEAK_SHARE = 0.8
 
 
 class SeasonalSkip(nn.Module):
-    """Linear forecasts of each component from its own window, all components alike.
+    """Linear forecasts of each component from its own window, with the same weights for all.
 
     Before `initialize` the skip forecasts the last value.
 
@@ -48,11 +50,11 @@ class SeasonalSkip(nn.Module):
     >>> from darts_lstm_seq.nn.skip import SeasonalSkip
     >>> skip = SeasonalSkip(input_chunk_length=4, output_chunk_length=2)
     >>> window = torch.tensor([[[1.0], [2.0], [1.0], [3.0]]])
-    >>> skip(window).flatten()
-    tensor([3., 3.], grad_fn=<ViewBackward0>)
+    >>> skip(window).detach().flatten()
+    tensor([3., 3.])
     >>> skip.initialize(season=2, n_windows=0)
-    >>> skip(window).flatten()
-    tensor([1., 3.], grad_fn=<ViewBackward0>)
+    >>> skip(window).detach().flatten()
+    tensor([1., 3.])
     """
 
     base_weight: Tensor
@@ -66,9 +68,6 @@ class SeasonalSkip(nn.Module):
         self.shift = output_chunk_shift
         self.coefficients = nn.Parameter(torch.zeros(6))
         self.weight = nn.Parameter(torch.zeros(output_chunk_length, input_chunk_length))
-        # the whole skip is one matrix from the window to the forecast, for a step of small
-        # operations costs more than the LSTM (`benchmarks/bench_predict.py`):
-        # known + gains @ gained + pace * matrix
         self.register_buffer("base_weight", torch.zeros_like(self.weight))
         self.register_buffer("basis", torch.zeros(len(self.coefficients), *self.weight.shape))
         self.register_buffer("lr_scale", torch.zeros(()))
@@ -76,70 +75,95 @@ class SeasonalSkip(nn.Module):
 
     @torch.no_grad()
     def initialize(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
-        """Set what is known before training.
+        """Set the base weights, the basis and the learning-rate scales from the training data.
 
         Parameters
         ----------
         season
-            Number of steps after which the series repeats itself, at most L; `1` for none.
+            Number of steps of a season, at most L; `1` for none.
         n_windows
             Number of training windows, over all components.
         weights
-            Weights `(T, L)` to start from, `fit_ridge`; there is then no matrix left to learn.
+            Base weights `(T, L)` of `fit_ridge`; the dense matrix is then not trained. By default
+            the base weights interpolate between the last value and seasonal naive.
         """
         steps, length = self.weight.shape
         ahead = self.shift + torch.arange(steps)
-        repeated = length - season + ahead % season  # (T,), of the last season
+        same_phase = length - season + ahead % season  # (T,), in the last season
         cycles = (ahead // season + 1.0).unsqueeze(-1)  # (T, 1)
-        at = torch.eye(length, dtype=torch.double)  # a row for each step of the window
-        last = at[-1]  # (L,)
+        unit = torch.eye(length, dtype=torch.double)  # row l selects step l of the window
+        last = unit[-1]  # (L,)
         season_before = slice(max(length - 2 * season, 0), max(length - season, 1))
-        level, level_before = at[length - season :].mean(0), at[season_before].mean(0)  # (L,)
-        profile = at[repeated]  # (T, L)
-        profile_before = at[(repeated - season).clamp(min=0)]  # (T, L)
+        level, level_before = unit[length - season :].mean(0), unit[season_before].mean(0)  # (L,)
+        profile = unit[same_phase]  # (T, L)
+        profile_before = unit[(same_phase - season).clamp(min=0)]  # (T, L)
         growth = level - level_before
 
-        def lead(count: int) -> Tensor:  # (L,), of the newest values over the season before
+        def change_over_season(count: int) -> Tensor:  # (L,), mean of the newest `count` steps
             newest = torch.arange(length - count, length)
-            return (at[newest] - at[(newest - season).clamp(min=0)]).mean(0)
+            return (unit[newest] - unit[(newest - season).clamp(min=0)]).mean(0)
 
-        parts = (
-            growth * cycles / cycles[-1],  # the season goes on growing
-            lead(1) - growth,  # the newest value ran ahead of the season
-            lead(max(round(season / 4), 1)) - growth,  # so did the newest quarter of a season
-            (profile_before - level_before) - (profile - level),  # back to the profile before
-            last - profile,
-            level - profile,
+        matrices = (
+            growth * cycles / cycles[-1],  # trend
+            change_over_season(1) - growth,  # change of the newest value, beyond the trend
+            change_over_season(max(round(season / 4), 1)) - growth,  # of the newest quarter
+            (profile_before - level_before) - (profile - level),  # profile of the season before
+            last - profile,  # last value
+            level - profile,  # mean of the last season
         )
-        scarcity = _ENOUGH * length / (_ENOUGH * length + n_windows)
-        for gained, part in zip(self.basis, parts, strict=True):
-            gained.copy_(_COEFFICIENTS_LR_SCALE * scarcity * part)
+        prior_windows = _PRIOR_WINDOWS_PER_STEP * length
+        prior_weight = prior_windows / (prior_windows + n_windows)
+        for basis, matrix in zip(self.basis, matrices, strict=True):
+            basis.copy_(_COEFFICIENTS_LR_SCALE * prior_weight * matrix)
         if weights is None:
-            self.base_weight.copy_(last + scarcity * (profile - last))
-            self.lr_scale.fill_(_WEIGHT_LR_SCALE * (1 - scarcity))
+            self.base_weight.copy_(last + prior_weight * (profile - last))
+            self.lr_scale.fill_(_WEIGHT_LR_SCALE * (1 - prior_weight))
         else:
             self.base_weight.copy_(weights)
             self.lr_scale.zero_()
 
     def forward(self, window: Tensor) -> Tensor:
-        """Return the forecasts `(B, T, C)` from windows `(B, L, C)` without gaps."""
-        weights = torch.addcmul(self.base_weight, self.lr_scale, self.weight)  # (T, L)
-        weights = torch.addmv(
-            weights.flatten(), self.basis.flatten(1).T, self.coefficients
-        )  # (TL,)
-        return linear(window.transpose(1, 2), weights.view_as(self.base_weight)).transpose(1, 2)
+        """Return the forecasts `(B, T, C)` of windows `(B, L, C)` without NaN."""
+        matrix = skip_matrix(
+            self.base_weight, self.basis, self.lr_scale, self.coefficients, self.weight
+        )  # (T, L)
+        return linear(window.transpose(1, 2), matrix).transpose(1, 2)  # (B, T, C)
+
+
+def skip_matrix(
+    base_weight: Tensor, basis: Tensor, lr_scale: Tensor, coefficients: Tensor, weight: Tensor
+) -> Tensor:
+    """Return `base_weight + coefficients @ basis + lr_scale * weight`, `(..., T, L)`.
+
+    One matrix for the whole skip: its parts one after another would cost more than the LSTM
+    (`benchmarks/bench_predict.py`).
+
+    Parameters
+    ----------
+    base_weight, weight
+        `(..., T, L)`, where the first dimension may be that of stacked networks.
+    basis
+        Basis matrices `(..., G, T, L)`.
+    lr_scale
+        Factor of `weight`, `(...)`.
+    coefficients
+        Factors of the basis matrices `(..., G)`.
+    """
+    mixture = coefficients.unsqueeze(-2) @ basis.flatten(-2)  # (..., 1, TL)
+    matrix = torch.addcmul(base_weight, lr_scale[..., None, None], weight)  # (..., T, L)
+    return matrix + mixture.view_as(matrix)
 
 
 def find_season(windows: Tensor, n_windows: int) -> int:
-    """Return the number of steps after which windows repeat themselves, `1` if they do not.
+    """Return the number of steps of a season, `1` if there is none.
 
-    The first clear peak of the autocorrelation of their differences; at most half a window, for a
-    season must be seen twice.
+    The first significant peak of the autocorrelation of the differenced windows, at most half a
+    window, as a season must be observed twice.
 
     Parameters
     ----------
     windows
-        A sample of the training windows, `(N, L, C)`; NaN marks missing values.
+        A sample of the training windows `(N, L, C)`; NaN marks missing values.
     n_windows
         Number of windows that the sample was drawn from.
 
@@ -153,25 +177,29 @@ def find_season(windows: Tensor, n_windows: int) -> int:
     12
     """
     changes = windows.diff(dim=1)
-    changes = changes - changes.nanmean(dim=1, keepdim=True)  # free of a trend
-    size = changes.square().nanmean(dim=1, keepdim=True).sqrt()
+    changes = changes - changes.nanmean(dim=1, keepdim=True)  # without the trend
+    size = changes.square().nanmean(dim=1, keepdim=True).sqrt()  # (N, 1, C)
     changes = (changes / size).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)  # (N, L - 1, C)
     count = changes.shape[1]
     longest = windows.shape[1] // 2
-    power = changes.square().mean()
-    if longest < 2 or power == 0:
+    variance = changes.square().mean()
+    if longest < 2 or variance == 0:
         return 1
-    # as far as the conditions below look
+    # only the lags that the conditions below read
     lags = range(min(max(longest + 1, 2 * (count // 3)), count - 1) + 1)
-    found = [((changes[:, lag:] * changes[:, : count - lag]).mean() / power).item() for lag in lags]
-    weakest = max(_WEAKEST, min(_STRONG, _SURE / (n_windows + windows.shape[1]) ** 0.5))
+    autocorrelation = [
+        ((changes[:, lag:] * changes[:, : count - lag]).mean() / variance).item() for lag in lags
+    ]
+    standard_error = 1 / (n_windows + windows.shape[1]) ** 0.5
+    threshold = min(_MAX_THRESHOLD, _SEASON_STANDARD_ERRORS * standard_error)
+    threshold = max(_MIN_AUTOCORRELATION, threshold)
     peaks = {
-        lag: found[lag]
+        lag: autocorrelation[lag]
         for lag in range(2, longest + 1)
-        if found[lag] > weakest
-        and found[lag] > found[lag - 1]
-        and (lag + 1 >= len(found) or found[lag] >= found[lag + 1])
-        and (3 * lag > count or found[2 * lag] >= _NEARLY_BEST * found[lag])
+        if autocorrelation[lag] > threshold
+        and autocorrelation[lag] > autocorrelation[lag - 1]
+        and (lag + 1 >= len(lags) or autocorrelation[lag] >= autocorrelation[lag + 1])
+        and (3 * lag > count or autocorrelation[2 * lag] >= _PEAK_SHARE * autocorrelation[lag])
     }
-    best = max(peaks.values(), default=0.0)
-    return next((lag for lag, value in peaks.items() if value >= _NEARLY_BEST * best), 1)
+    highest = max(peaks.values(), default=0.0)
+    return next((lag for lag, value in peaks.items() if value >= _PEAK_SHARE * highest), 1)

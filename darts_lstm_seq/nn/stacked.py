@@ -1,10 +1,12 @@
-"""Several networks of one structure as one: weights stacked, trained by batched matrix products.
+"""Several networks of equal structure as one: stacked weights and batched matrix products.
 
-A small network leaves a processor idle between its many small products; K of them, stacked, keep it
-busy. `StackedNetwork` computes what K ordinary networks of `network.py` would. The LSTM itself is
-in `stacked_lstm.py`; batches, losses, optimisers and the loop over steps are left to the caller.
+A small network leaves a processor idle between its many small operations; K stacked networks keep
+it busy. `StackedNetwork` computes exactly what K ordinary networks of `network.py` would. The LSTM
+layer itself is in `stacked_lstm.py`; batches, losses, optimisers and the training loop are left to
+the caller.
 
-Source: our own; the skips as in `skip.py`. What it is worth: `benchmarks/bench_backtest.py`.
+Source: our own; weights are stacked by `torch.func.stack_module_state`. Speed:
+`benchmarks/bench_backtest.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,17 +15,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import stack_module_state
 
 from darts_lstm_seq.nn.dropout import apply_stacked
 from darts_lstm_seq.nn.imputation import impute
 from darts_lstm_seq.nn.network import LSTMSeqNetwork, patchify, skip_to_outputs
+from darts_lstm_seq.nn.skip import skip_matrix
 from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
 
 # K stacked networks, B batch, L input steps, T output steps, F past features, S static features,
-# D future features, N patches, I inputs of a layer, H hidden, R = I + 1 + H rows of its weights,
-# O outputs per forecast step, C target components, G gains of the skip
+# D future features, N patches, I inputs of a layer, H hidden, R = I + 1 + H columns of its weights,
+# O outputs per forecast step, C target components
 
-_EQUAL = (
+_EQUAL_ATTRIBUTES = (
     "output_chunk_length",
     "output_dim",
     "patch_length",
@@ -34,12 +38,12 @@ _EQUAL = (
 
 
 class StackedNetwork(nn.Module):
-    """K networks of equal structure in one set of tensors, whose first dimension is the network.
+    """K networks of equal structure in one set of tensors `(K, ...)`.
 
     Parameters
     ----------
     networks
-        The networks whose weights (and prepared skips) are copied.
+        The networks whose weights and initialised skips are copied.
 
     Raises
     ------
@@ -55,7 +59,7 @@ class StackedNetwork(nn.Module):
     >>> stack = StackedNetwork(networks)
     >>> stack(torch.zeros(4, 5, 24, 1)).shape
     torch.Size([4, 5, 3, 1])
-    >>> stack(torch.zeros(2, 5, 24, 1)).shape  # the first two networks alone
+    >>> stack(torch.zeros(2, 5, 24, 1)).shape  # only the first two networks
     torch.Size([2, 5, 3, 1])
     >>> stack.unstack(1, networks[0])
     """
@@ -64,21 +68,18 @@ class StackedNetwork(nn.Module):
         super().__init__()
         _check_equal(networks)
         first = networks[0]
-        states = [network.state_dict() for network in networks]
-        # by their names in the ordinary network; a dot cannot be part of a name here
+        # names as in the ordinary network, where a dot cannot be part of a name
         self.weights = nn.ParameterDict(
             {
-                name.replace(".", "/"): nn.Parameter(
-                    torch.stack([state[name] for state in states]), weight.requires_grad
-                )
-                for name, weight in first.named_parameters()
+                name.replace(".", "/"): nn.Parameter(stacked, stacked.requires_grad)
+                for name, stacked in stack_module_state(list(networks))[0].items()
             }
         )
-        slow = {id(weight) for weight in first.reduced_lr_parameters()}
-        self._slow = [
+        reduced = {id(weight) for weight in first.reduced_lr_parameters()}
+        self._reduced_lr_names = [
             name.replace(".", "/")
             for name, weight in first.named_parameters()
-            if id(weight) in slow
+            if id(weight) in reduced
         ]
         self.output_chunk_length = first.output_chunk_length
         self.output_dim = first.output_dim
@@ -92,17 +93,15 @@ class StackedNetwork(nn.Module):
         self.has_skip = first.skip is not None
         self.load_skips(networks)
 
-    @torch.no_grad()
     def load_skips(self, networks: Sequence[LSTMSeqNetwork]) -> None:
-        """Take over what the skips of the networks know; their weights stay.
+        """Copy the base weights, bases and scales of the skips; the trained weights stay.
 
         Parameters
         ----------
         networks
             As many as there are in the stack.
         """
-        for name, _ in networks[0].named_buffers():
-            stacked = torch.stack([network.get_buffer(name) for network in networks])
+        for name, stacked in stack_module_state(list(networks))[1].items():
             self.register_buffer(name.replace(".", "/"), stacked)
 
     def forward(
@@ -110,8 +109,8 @@ class StackedNetwork(nn.Module):
     ) -> Tensor:
         """Return the forecasts `(K, B, T, O)`.
 
-        With fewer than K batches only the first networks run: those that are done drop out from the
-        end.
+        With batches for fewer than K networks only the first networks are computed: during
+        training, those that have finished are the last ones.
 
         Parameters
         ----------
@@ -129,80 +128,82 @@ class StackedNetwork(nn.Module):
             return stacked if count == len(stacked) else stacked[:count]
 
         filled, missing = impute(past.flatten(0, 1))  # (KB, L, F)
-        flat_static = None if static is None else static.flatten(0, 1)
-        steps = patchify(filled, missing, flat_static, self.patch_length, self.mask_inputs)
-        x = steps.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
+        flat_static = None if static is None else static.flatten(0, 1)  # (KB, S)
+        patches = patchify(filled, missing, flat_static, self.patch_length, self.mask_inputs)
+        x = patches.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
         for layer, dropout in enumerate(self.dropouts):
             is_last = layer == len(self.dropouts) - 1
-            rows = _join_weights(weight, f"layers/{layer}")  # (K, 4H, R)
-            x = StackedLSTM.apply(x, rows, not is_last)  # (N, K, H, B), last (K, H, B)
-            x = self._drop(dropout, x)
+            layer_weights = _concatenated_weights(weight, f"layers/{layer}")  # (K, 4H, R)
+            x = StackedLSTM.apply(x, layer_weights, not is_last)  # (N, K, H, B), last (K, H, B)
+            x = self._dropout(dropout, x)
         state = x.transpose(1, 2)  # (K, B, H)
         forecast = _linear(state, weight, "head")  # (K, B, TO)
         forecast = forecast.unflatten(-1, (self.output_chunk_length, self.output_dim))
         if self.has_skip:
             target = filled[..., : self.target_dim].unflatten(0, (count, batch))  # (K, B, L, C)
-            forecast = forecast + self._skip(target, weight)
+            forecast = forecast + self._skip(target, weight)  # (K, B, T, O)
         if future is not None and self.has_future:
             hidden = _linear(future.flatten(1, 2), weight, "future_head/0").relu()  # (K, BT, H)
-            ahead = _linear(hidden, weight, "future_head/2")  # (K, BT, O)
-            forecast = forecast + ahead.view_as(forecast)
+            future_forecast = _linear(hidden, weight, "future_head/2")  # (K, BT, O)
+            forecast = forecast + future_forecast.view_as(forecast)
         return forecast
 
     def reduced_lr_parameters(self) -> list[nn.Parameter]:
-        """Return the stacked weights `(K, ...)` that learn more slowly, see `LSTMSeqNetwork`."""
-        return [self.weights[name] for name in self._slow]
+        """Return the stacked parameters with a lower learning rate, see `LSTMSeqNetwork`."""
+        return [self.weights[name] for name in self._reduced_lr_names]
 
-    def run_rows(
+    def forward_flat(
         self, count: int, past: Tensor, future: Tensor | None, static: Tensor | None
     ) -> Tensor:
-        """Return the forecasts `(KB, T, O)` of rows that belong to the first networks in turn.
+        """Return the forecasts `(KB, T, O)` of rows grouped by network.
 
         Parameters
         ----------
         count
-            Number of networks; each has its B rows side by side.
+            Number of networks K in the batch; the B rows of each are contiguous.
         past, future, static
-            As for `forward`, with K and B in one dimension.
+            As for `forward`, with K and B flattened into one dimension.
         """
-        rows = (past, future, static)
-        split = [None if x is None else x.unflatten(0, (count, -1)) for x in rows]
-        assert split[0] is not None
-        return self(split[0], split[1], split[2]).flatten(0, 1)
+        past_k, future_k, static_k = (
+            None if x is None else x.unflatten(0, (count, -1)) for x in (past, future, static)
+        )
+        assert past_k is not None
+        return self(past_k, future_k, static_k).flatten(0, 1)
 
-    def _drop(self, dropout: nn.Module, x: Tensor) -> Tensor:
-        masks = [own for own in self.masks[: x.shape[-3]] if own is not None]
+    def _dropout(self, dropout: nn.Module, x: Tensor) -> Tensor:
+        masks = [mask for mask in self.masks[: x.shape[-3]] if mask is not None]
         if not masks or not self.training or not isinstance(dropout, nn.Dropout):
             return dropout(x)
         return apply_stacked(masks, x, dropout.p)
 
     def _skip(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
-        base, basis, lr_scale = (
+        base_weight, basis, lr_scale = (
             self.get_buffer(f"skip/{name}")[: len(target)]
             for name in ("base_weight", "basis", "lr_scale")
         )
-        learnt = torch.einsum("kg,kgtl->ktl", weight("skip/coefficients"), basis)
-        matrix = base + learnt + lr_scale[:, None, None] * weight("skip/weight")  # (K, T, L)
+        matrix = skip_matrix(
+            base_weight, basis, lr_scale, weight("skip/coefficients"), weight("skip/weight")
+        )  # (K, T, L)
         windows = target.transpose(2, 3)  # (K, B, C, L)
-        straight = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
-        straight = straight.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
-        return skip_to_outputs(straight, self.output_dim, self.skip_outputs)  # (K, B, T, O)
+        forecast = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
+        forecast = forecast.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
+        return skip_to_outputs(forecast, self.output_dim, self.skip_outputs)  # (K, B, T, O)
 
     @torch.no_grad()
     def unstack(self, index: int, network: LSTMSeqNetwork) -> None:
-        """Copy the weights of one network into an ordinary network, and what its skip knows.
+        """Copy the weights and the skip of one network of the stack into an ordinary network.
 
         Parameters
         ----------
         index
-            Place of the network in the stack.
+            Position of the network in the stack.
         network
             A network of the same structure, which is overwritten.
         """
-        weights = {name: stacked[index] for name, stacked in self.weights.items()}
+        state = {name.replace("/", "."): weight[index] for name, weight in self.weights.items()}
         for name, _ in network.named_buffers():
-            weights[name] = getattr(self, name.replace(".", "/"))[index]
-        network.load_state_dict({name.replace("/", "."): value for name, value in weights.items()})
+            state[name] = self.get_buffer(name.replace(".", "/"))[index]
+        network.load_state_dict(state)
 
 
 def _linear(x: Tensor, weight: Callable[[str], Tensor], name: str) -> Tensor:
@@ -210,11 +211,11 @@ def _linear(x: Tensor, weight: Callable[[str], Tensor], name: str) -> Tensor:
     return torch.baddbmm(bias, x, weight(f"{name}/weight").transpose(1, 2))
 
 
-def _join_weights(weight: Callable[[str], Tensor], layer: str) -> Tensor:
-    """Return the weights of a layer side by side `(K, 4H, R)`: of inputs, bias and hidden state."""
+def _concatenated_weights(weight: Callable[[str], Tensor], layer: str) -> Tensor:
+    """Return the weights of a layer `(K, 4H, R)`: input weights, bias, recurrent weights."""
     bias = weight(f"{layer}/bias_ih_l0") + weight(f"{layer}/bias_hh_l0")  # (K, 4H)
-    inputs, hidden = weight(f"{layer}/weight_ih_l0"), weight(f"{layer}/weight_hh_l0")
-    return torch.cat([inputs, bias.unsqueeze(-1), hidden], dim=-1)
+    inputs, recurrent = weight(f"{layer}/weight_ih_l0"), weight(f"{layer}/weight_hh_l0")
+    return torch.cat([inputs, bias.unsqueeze(-1), recurrent], dim=-1)
 
 
 def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
@@ -232,10 +233,10 @@ def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
 
 
 def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
-    """Return by name whatever must be equal in a stack."""
-    found = {name: getattr(network, name) for name in _EQUAL}
-    found["dropout"] = [str(dropout) for dropout in network.dropouts]
+    """Return by name everything that must be equal in a stack."""
+    parts = {name: getattr(network, name) for name in _EQUAL_ATTRIBUTES}
+    parts["dropout"] = [str(dropout) for dropout in network.dropouts]
     for name, value in network.state_dict(keep_vars=True).items():
         trained = "trained" if value.requires_grad else "not trained"
-        found[name] = (tuple(value.shape), value.dtype, value.device, trained)
-    return found
+        parts[name] = (tuple(value.shape), value.dtype, value.device, trained)
+    return parts

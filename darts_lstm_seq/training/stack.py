@@ -1,13 +1,15 @@
-"""Train prepared models as one stack, in Lightning's `Trainer`.
+"""Train several prepared networks as one stack, in Lightning's `Trainer`.
 
-Each model keeps its own windows, order of batches, number of steps and learning rate; `stacked.py`
-computes them together. The `LSTMSeqModule` of the first model serves all: its network and what it
-learnt from training windows are replaced by stacks, so normalisation, likelihoods and losses are
-the ordinary ones. Who is trained together, and why, is the caller's: `backtest.py`.
+Each network keeps its own windows, order of batches, number of steps and learning rates;
+`nn/stacked.py` computes them together. Normalisation, likelihood and loss are those of an ordinary
+`LSTMSeqModule`: a copy of the first module, the shared module, whose network and buffers are
+replaced by stacks. Which networks are trained together is decided by the caller.
+
+Source: our own; the order of batches is that of PyTorch's `DataLoader` and `RandomSampler`.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -17,19 +19,26 @@ import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from tqdm.auto import tqdm
+from typing_extensions import override
 
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset, draw_batch, tensors_of
 from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.optim import PerNetworkLearningRate
+from darts_lstm_seq.nn.optim import PerNetworkLearningRate, clip_grad_norm_per_network
 from darts_lstm_seq.nn.stacked import StackedNetwork, structure
-from darts_lstm_seq.training.module import LSTMSeqModule, check_finite, cosine_factor
-from darts_lstm_seq.training.optimization import PerNetworkClipping
+from darts_lstm_seq.training.masked_loss import per_network_weights
+from darts_lstm_seq.training.module import LSTMSeqModule
+from darts_lstm_seq.training.optimization import (
+    check_finite,
+    cosine_factor,
+    with_fused_kernels,
+)
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
-# treat each weight on its own, with steps in proportion to the learning rate
+# optimisers that are elementwise, with steps proportional to the learning rate
 ELEMENTWISE = (
     torch.optim.Adagrad,
     torch.optim.Adam,
@@ -40,9 +49,9 @@ ELEMENTWISE = (
     torch.optim.RMSprop,
     torch.optim.SGD,
 )
-# the mean over the losses of single labels
+# losses that are a mean over labels
 LOSSES = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
-# change nothing but the learning rate, and by nothing but the epoch
+# schedulers that set only the learning rate, by nothing but the epoch
 SCHEDULERS = (
     torch.optim.lr_scheduler.ConstantLR,
     torch.optim.lr_scheduler.CosineAnnealingLR,
@@ -59,16 +68,16 @@ SCHEDULERS = (
 
 @dataclass
 class Training:
-    """One network, and all that its training needs.
+    """A network and everything that its training needs.
 
     Parameters
     ----------
     module
-        The module, prepared for training; `train` changes its network's weights.
+        The initialised module; `train` changes the weights of its network.
     dataset
         Its training windows.
     batch_size
-        Number of windows per step; the last step of an epoch takes what is left.
+        Batch size; the last batch of an epoch may be smaller.
     n_epochs
         Number of epochs.
     """
@@ -79,16 +88,16 @@ class Training:
     n_epochs: int
 
     def __post_init__(self) -> None:
-        # drawn here, in the random state in which the training alone would begin
+        # drawn here, in the random state in which `Trainer.fit` would start
         self.orders = torch.stack([self._draw_order() for _ in range(self.n_epochs)])
 
     def _draw_order(self) -> Tensor:
-        torch.empty((), dtype=torch.int64).random_()  # as a `DataLoader` does for each epoch
+        torch.empty((), dtype=torch.int64).random_()  # the seed of a `DataLoader`
         return CompactRandomSampler(self.dataset).draw_order().to(torch.int32)
 
     @cached_property
     def structure(self) -> str:
-        """What must be equal in a stack, as a text to sort by."""
+        """Everything that must be equal in a stack, as a string to sort by."""
         return str(structure(cast(LSTMSeqNetwork, self.module.network)))
 
     @property
@@ -103,75 +112,76 @@ class Training:
 
     @cached_property
     def size(self) -> int:
-        """Number of bytes of all its windows side by side, and of their order."""
+        """Number of bytes of its materialised windows and of their order."""
         window = sum(x.nbytes for x in tensors_of(draw_batch(self.dataset, [0])).values())
         return window * len(self.dataset) + 8 * self.n_steps * self.batch_size
 
     def batches(self) -> Tensor:
-        """Return the numbers of the windows of each step `(steps, B)`; -1 where there is none."""
-        spare = self.steps_per_epoch * self.batch_size - len(self.dataset)
-        padded = nn.functional.pad(self.orders, (0, spare), value=-1)
+        """Return the indices of the windows of each step `(steps, B)`; -1 is padding."""
+        padding = self.steps_per_epoch * self.batch_size - len(self.dataset)
+        padded = nn.functional.pad(self.orders, (0, padding), value=-1)
         return padded.view(self.n_steps, self.batch_size).long()
 
-    def rates(self) -> Tensor:
-        """Return the learning rate of each step as a share of the optimiser's, `(steps,)`.
+    def lr_factors(self) -> Tensor:
+        """Return the learning rate of each step, relative to the optimiser's, `(steps,)`.
 
         Raises
         ------
         ValueError
-            If the optimiser or the scheduler cannot be made.
+            If the optimiser or the scheduler cannot be created.
         """
         module, n_steps = self.module, self.n_steps
-        configured = PLForecastingModule.configure_optimizers(module)  # as the user has chosen
+        configured = PLForecastingModule.configure_optimizers(module)  # as the user chose
         if module.lr_scheduler_cls is None:
-            shares = [cosine_factor(i, n_steps) if module.anneal_lr else 1 for i in range(n_steps)]
-            return torch.tensor(shares, dtype=torch.double)
+            steps = range(n_steps)
+            factors = [cosine_factor(step, n_steps) if module.anneal_lr else 1.0 for step in steps]
+            return torch.tensor(factors, dtype=torch.double)
         (optimizer,), settings = configured
         rates = []
         for _ in range(self.n_epochs):
             rates.append(float(optimizer.param_groups[0]["lr"]))
-            optimizer.step()  # without gradients no weight changes
+            optimizer.step()  # changes no weight, as there are no gradients
             settings["scheduler"].step()
         first = float(optimizer.defaults["lr"]) or 1.0
-        epochs = torch.tensor(rates, dtype=torch.double) / first
-        return epochs.repeat_interleave(self.steps_per_epoch)
+        of_epochs = torch.tensor(rates, dtype=torch.double) / first  # (epochs,)
+        return of_epochs.repeat_interleave(self.steps_per_epoch)
 
 
 def train(
     trainings: Sequence[Training], trainer_params: dict[str, Any], show_progress: bool
 ) -> None:
-    """Train networks together and write the weights back into their modules.
+    """Train networks as one stack and write the weights back into their modules.
 
     Parameters
     ----------
     trainings
-        What to train: networks of one structure, with equal settings.
+        Networks of equal structure and settings, with their training data.
     trainer_params
         Parameters of Lightning's `Trainer`.
     show_progress
-        Whether to show a bar that counts the epochs of all networks.
+        Whether to show a progress bar of the epochs of all networks.
 
     Raises
     ------
     ValueError
         If the networks differ in structure, or if a training diverges.
     """
-    # those with the fewest steps drop out first, from the end
-    trainings = sorted(trainings, key=lambda one: one.n_steps, reverse=True)
+    # networks with fewer steps come last, so that those still in training are the first ones
+    trainings = sorted(trainings, key=lambda training: training.n_steps, reverse=True)
     batches = _StackBatches(trainings)
-    own = {
+    overrides = {
         "logger": False,
         "callbacks": None,
-        "max_epochs": 1,  # all steps of all networks
+        "max_epochs": 1,  # with all steps of all networks
         "enable_checkpointing": False,
         "enable_model_summary": False,
         "enable_progress_bar": False,
     }
-    trainer = pl.Trainer(**trainer_params | own)
-    for one in trainings:
-        # before they are stacked: a network that is rounded twice forecasts something else
-        trainer.precision_plugin.convert_module(one.module)
-    total = sum(one.n_epochs for one in trainings)
+    trainer = pl.Trainer(**trainer_params | overrides)
+    for training in trainings:
+        # before stacking, as a network rounded twice would have other weights
+        trainer.precision_plugin.convert_module(training.module)
+    total = sum(training.n_epochs for training in trainings)
     with tqdm(total=total, desc="Training", unit="epoch", disable=not show_progress) as bar:
         stack = _StackModule(trainings, bar)
         trainer.fit(stack, batches)
@@ -179,148 +189,168 @@ def train(
 
 
 class _StackBatches:
-    """The batch of each step: the windows of all networks that still train, one after another."""
+    """The batch of each step: windows of all networks still in training, grouped by network."""
 
     def __init__(self, trainings: Sequence[Training]) -> None:
-        counts = torch.tensor([len(one.dataset) for one in trainings])  # (K,)
-        whole = [
-            tensors_of(draw_batch(one.dataset, list(range(len(one.dataset))))) for one in trainings
-        ]
+        datasets = [training.dataset for training in trainings]
+        windows = [tensors_of(draw_batch(data, list(range(len(data))))) for data in datasets]
         self._windows = {
-            name: torch.cat([tensors[name] for tensors in whole]) for name in whole[0]
+            name: torch.cat([tensors[name] for tensors in windows]) for name in windows[0]
         }  # (W, ...) each
+        counts = torch.tensor([len(data) for data in datasets])  # (K,)
         first = counts.cumsum(0) - counts  # (K,)
-        self._batches = [
-            torch.where(numbers < 0, -1, numbers + start)  # (steps, B)
-            for numbers, start in zip((one.batches() for one in trainings), first, strict=True)
-        ]
+        self._indices = []  # (steps, B) for each network
+        for training, start in zip(trainings, first, strict=True):
+            indices = training.batches()
+            self._indices.append(torch.where(indices < 0, -1, indices + start))
 
     def __len__(self) -> int:
-        return len(self._batches[0])
+        return len(self._indices[0])
 
     def __iter__(self) -> Iterator[TorchTrainingBatch]:
         for step in range(len(self)):
-            numbers = [one[step] for one in self._batches if step < len(one)]
-            rows = torch.cat(numbers)  # (KB,)
+            indices = [of_steps[step] for of_steps in self._indices if step < len(of_steps)]
+            rows = torch.cat(indices)  # (KB,)
             batch = {name: x[rows] for name, x in self._windows.items()}
-            # what fills up a batch has no labels
-            batch["future_target"][rows < 0] = torch.nan
+            batch["future_target"][rows < 0] = torch.nan  # padding has no labels
             yield TorchTrainingBatch(**batch)
 
 
-class _StackModule(PerNetworkClipping, pl.LightningModule):
+class _StackModule(pl.LightningModule):
     """The Lightning module around a stack."""
 
     def __init__(self, trainings: Sequence[Training], bar: tqdm) -> None:
         super().__init__()
         self._trainings, self._bar = trainings, bar
-        modules = [one.module for one in trainings]
+        modules = [training.module for training in trainings]
         self.stack = StackedNetwork([cast(LSTMSeqNetwork, module.network) for module in modules])
-        self._rows = _StackAsNetwork(self.stack)
-        self.lead = _shared_module(modules[0], self._rows)
-        # what was learnt from each network's training windows: (K, features) by owner and name
-        self._learnt = {
-            (part, name): torch.stack([getattr(module, part)._buffers[name] for module in modules])
-            for part in ("rin", "past_scaler", "future_scaler", "static_scaler")
-            if getattr(self.lead, part) is not None
-            for name in getattr(self.lead, part)._buffers
+        self._flat_network = _FlatNetwork(self.stack)
+        self.shared_module = _shared_module(modules[0], self._flat_network)
+        # scales computed from the training windows of each network: (K, features) by name
+        self._scales = {
+            name: torch.stack([module.get_buffer(name) for module in modules])
+            for name, _ in modules[0].named_buffers()
+            if not name.startswith("network.")
         }
-        self._count = 0
-        ends = torch.tensor([one.n_steps for one in trainings])
-        self._rates = torch.zeros(len(trainings), int(ends.max()), dtype=torch.double)  # (K, steps)
-        for row, one in zip(self._rates, trainings, strict=True):
-            row[: one.n_steps] = one.rates()
+        self._n_running = 0
         self._batch_size = trainings[0].batch_size
+        # 0 after the last step of a network
+        self._lr_factors = torch.zeros(
+            len(trainings), trainings[0].n_steps, dtype=torch.double
+        )  # (K, steps)
+        for row, training in zip(self._lr_factors, trainings, strict=True):
+            row[: training.n_steps] = training.lr_factors()
 
-    def transfer_batch_to_device(self, *args: Any) -> Any:
-        return self.lead.transfer_batch_to_device(*args)
+    @override
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return self.shared_module.transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def training_step(self, batch: TorchTrainingBatch, _: int) -> Tensor:
-        count = len(batch.past_target) // self._batch_size
-        self._select_networks(count)
-        output, label = self.lead.forecast_and_label(batch, ModuleStage.TRAIN)
-        # the mean of each network over its own known labels, summed over the networks
-        known = ~torch.isnan(label)  # (KB, T, C)
-        counts = known.unflatten(0, (count, -1)).flatten(1).sum(dim=1)  # (K,)
-        counts = counts.to(output.prediction)  # whole numbers would be divided in single precision
-        shares = counts.sum() / counts.clamp(min=1)
-        weight = shares.repeat_interleave(self._batch_size)[:, None, None]  # (KB, 1, 1)
+    @override
+    def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
+        n_running = len(batch.past_target) // self._batch_size
+        self._select_networks(n_running)
+        output, label = self.shared_module.forecast_and_label(batch, ModuleStage.TRAIN)
+        # the mean loss of each network over its own known labels, summed over the networks
+        weight = per_network_weights(label, n_running, output.prediction.dtype)  # (KB, 1, 1)
         if batch.sample_weight is not None:
-            weight = weight * batch.sample_weight
-        loss = self.lead._compute_loss(
-            output, label, self.lead.train_criterion, weight.expand_as(label)
+            weight = weight * batch.sample_weight  # (KB, T, C or 1)
+        loss = self.shared_module._compute_loss(
+            output, label, self.shared_module.train_criterion, weight.expand_as(label)
         )
         self._last_loss = loss.detach()
         return loss
 
-    def _select_networks(self, count: int) -> None:
-        """Prepare for batches of the first `count` networks."""
-        if count == self._count:
+    def _select_networks(self, n_running: int) -> None:
+        """Prepare for batches of the first `n_running` networks."""
+        if n_running == self._n_running:
             return
-        self._count = self._rows.count = count
-        for (part, name), values in self._learnt.items():
-            rows = values[:count].repeat_interleave(self._batch_size, dim=0)  # (KB, _)
-            getattr(self.lead, part)._buffers[name] = rows.unsqueeze(1).to(self.device)
+        self._n_running = self._flat_network.n_running = n_running
+        for name, scales in self._scales.items():
+            rows = scales[:n_running].repeat_interleave(self._batch_size, dim=0)  # (KB, _)
+            owner, _, buffer = name.rpartition(".")
+            parent = self.shared_module.get_submodule(owner)
+            setattr(parent, buffer, rows.unsqueeze(1).to(self.device))  # (KB, 1, _)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        kwargs = self.lead.choose_optimizer_kwargs(self.trainer.precision)
-        optimizer = self.lead.optimizer_cls(self.stack.parameters(), **kwargs)
-        slow = self.stack.reduced_lr_parameters()
-        known = {id(one) for one in slow}
-        others = [one for one in self.stack.parameters() if id(one) not in known]
-        rates = self._rates.to(self.device)
-        shares = [[one.module.lr_multiplier] for one in self._trainings]  # (K, 1)
-        slow_rates = rates * torch.tensor(shares, device=self.device)
-        self._shares = [
-            (PerNetworkLearningRate(others), rates),
-            (PerNetworkLearningRate(slow), slow_rates),
+    @override
+    def configure_optimizers(self) -> Optimizer:
+        shared = self.shared_module
+        kwargs = with_fused_kernels(
+            shared.optimizer_cls, shared.optimizer_kwargs, self.trainer.precision
+        )
+        parameters = list(self.stack.parameters())
+        reduced = self.stack.reduced_lr_parameters()
+        ids = {id(parameter) for parameter in reduced}
+        others = [parameter for parameter in parameters if id(parameter) not in ids]
+        multipliers = [[training.module.lr_multiplier] for training in self._trainings]  # (K, 1)
+        factors = self._lr_factors.to(self.device)
+        reduced_factors = factors * torch.tensor(multipliers, device=self.device)
+        self._learning_rates = [
+            (PerNetworkLearningRate(others), factors),
+            (PerNetworkLearningRate(reduced), reduced_factors),
         ]
-        return optimizer
+        return shared.optimizer_cls(parameters, **kwargs)
 
+    @override
     def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        for shares, _ in self._shares:
-            shares.remember()
-        optimizer.step(closure=closure)
-        for shares, rates in self._shares:
-            shares.apply(rates[:, batch_idx])
+        for learning_rate, _ in self._learning_rates:
+            learning_rate.snapshot()
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        for learning_rate, factors in self._learning_rates:
+            learning_rate.apply(factors[:, batch_idx])
 
-    def stacked_parameters(self) -> Iterable[nn.Parameter]:
-        return self.stack.parameters()
+    @override
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # clipping by value is elementwise
+        if not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+            return
+        clip_grad_norm_per_network(self.stack.parameters(), gradient_clip_val)
 
+    @override
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        ended = [
-            one
-            for one in self._trainings
-            if batch_idx < one.n_steps and (batch_idx + 1) % one.steps_per_epoch == 0
+        ended_epochs = [
+            training
+            for training in self._trainings
+            if batch_idx < training.n_steps and (batch_idx + 1) % training.steps_per_epoch == 0
         ]
-        if ended:
-            self._bar.update(len(ended))
+        if ended_epochs:
+            self._bar.update(len(ended_epochs))
         if batch_idx + 1 == self._trainings[0].n_steps:
-            check_finite(self._last_loss, self.stack.parameters(), ended[0].n_epochs - 1)
+            last_epoch = self._trainings[0].n_epochs - 1
+            check_finite(self._last_loss, self.stack.parameters(), last_epoch)
 
     def unstack(self) -> None:
-        """Write the trained weights into the modules they came from."""
-        for index, one in enumerate(self._trainings):
-            self.stack.unstack(index, cast(LSTMSeqNetwork, one.module.network))
+        """Write the trained weights into the modules that they came from."""
+        for index, training in enumerate(self._trainings):
+            self.stack.unstack(index, cast(LSTMSeqNetwork, training.module.network))
 
 
-class _StackAsNetwork(nn.Module):
-    """Stands in for an `LSTMSeqNetwork`: the rows of a batch belong to the networks in turn."""
+class _FlatNetwork(nn.Module):
+    """A stack with the interface of `LSTMSeqNetwork`: rows of a batch are grouped by network."""
 
     def __init__(self, stack: StackedNetwork) -> None:
         super().__init__()
         self.stack = stack
-        self.count = 0  # of the networks in a batch
+        self.n_running = 0  # number of networks in a batch
 
     def forward(self, past: Tensor, future: Tensor | None, static: Tensor | None) -> Tensor:
-        return self.stack.run_rows(self.count, past, future, static)
+        return self.stack.forward_flat(self.n_running, past, future, static)
 
 
-def _shared_module(module: LSTMSeqModule, network: _StackAsNetwork) -> LSTMSeqModule:
-    """Copy a module with another network in it."""
-    lead = copy.deepcopy(module, {id(module.network): network})
-    if lead.likelihood is None:
-        lead.train_criterion.reduction = "none"  # for the weights of each row
-    return lead
+def _shared_module(module: LSTMSeqModule, network: _FlatNetwork) -> LSTMSeqModule:
+    """Copy a module, with another network."""
+    shared = copy.deepcopy(module, {id(module.network): network})
+    if shared.likelihood is None:
+        shared.train_criterion.reduction = "none"  # so that each row can be weighted
+    return shared

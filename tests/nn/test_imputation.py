@@ -1,4 +1,4 @@
-"""Gaps are bridged as an obvious loop bridges them, in any window, traced or not."""
+"""Missing values are imputed as an obvious loop does it, in any window, traced or not."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ windows = st.lists(st.one_of(st.just(NAN), st.floats(-1e6, 1e6, width=32)), min_
 @example([1.0, *[NAN] * 16, 18.0]).via("a gap as long as a power of two")
 @example([1.0, *[NAN] * 17, 19.0]).via("a gap longer than a power of two")
 @example([0.0, NAN, 0.0, NAN, NAN, 3.0]).via("several gaps")
-def test_like_a_loop(values: list[float]) -> None:
+def test_imputation_equals_the_loop(values: list[float]) -> None:
     window = np.array(values)
     filled, missing = impute(torch.tensor(window)[None, :, None])
     np.testing.assert_allclose(filled[0, :, 0], bridge_gaps(window), rtol=1e-12, atol=1e-9)
@@ -61,26 +61,26 @@ def test_windows_and_features_do_not_mix(share: float, length: int, dtype: torch
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
-def test_the_traced_way_is_the_eager_way(length: int) -> None:
+def test_a_traced_graph_equals_eager_mode(length: int) -> None:
     rng = np.random.default_rng(length)
     batch = torch.export.Dim("batch", min=1)
-    whole = torch.zeros(2, length, 3, dtype=torch.float64)  # the trace never sees a gap
+    whole = torch.zeros(2, length, 3, dtype=torch.float64)  # no missing value while tracing
     traced = torch.export.export(_Filler(), (whole,), dynamic_shapes=({0: batch},)).module()
     for share in (0.0, 0.5, 1.0):
         x = rng.normal(size=(20, length, 3))
         x[rng.random(x.shape) < share] = NAN
-        for ours, theirs in zip(impute(torch.tensor(x)), traced(torch.tensor(x)), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        for eager, graph in zip(impute(torch.tensor(x)), traced(torch.tensor(x)), strict=True):
+            torch.testing.assert_close(eager, graph, rtol=1e-12, atol=1e-12)
 
 
 def test_known_values_stay_bit_for_bit() -> None:
     x = torch.tensor([[[1e30], [NAN], [-1e-30], [0.1]]])
     filled, _ = impute(x)
     assert torch.equal(filled[0, [0, 2, 3]], x[0, [0, 2, 3]])
-    assert torch.isfinite(filled).all()
+    assert -1e-30 <= filled[0, 1, 0] <= 1e30  # between its neighbours
 
 
-def test_the_input_is_left_alone() -> None:
+def test_the_input_is_not_changed() -> None:
     x = torch.tensor([[[1.0], [NAN]]])
     impute(x)
     assert torch.isnan(x[0, 1, 0])
@@ -97,5 +97,5 @@ def test_gradients_pass_through_the_known_values_alone() -> None:
     x = torch.tensor([[[1.0], [NAN], [3.0], [NAN]]], requires_grad=True)
     filled, _ = impute(x)
     (gradient,) = torch.autograd.grad(filled.sum(), x)
-    # the bridge is half of either neighbour, the end repeats the last value
+    # an imputed value is the mean of its neighbours, at the end the last value
     assert gradient.flatten().tolist() == pytest.approx([1.5, 0.0, 2.5, 0.0])

@@ -1,11 +1,13 @@
 """The network against the tutorial, slow loops and its own gradients."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from darts.utils.torch import MonteCarloDropout
+from makers import random_tensor
 from oracles import Tutorial, patches
 from torch import Tensor
 
@@ -14,13 +16,12 @@ from darts_lstm_seq.nn.network import LSTMSeqNetwork
 NAN = float("nan")
 
 
+_randn = partial(random_tensor, dtype=torch.float32)
+
+
 @pytest.fixture(autouse=True)
 def _same_weights() -> None:
     torch.manual_seed(0)
-
-
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("n_rnn_layers", [1, 2, 3])
@@ -34,17 +35,19 @@ def test_the_tutorial_is_reproduced_exactly(
     network: Any = LSTMSeqNetwork(
         past_dim, steps, output_dim=2, hidden_dim=hidden_dim, n_rnn_layers=n_rnn_layers
     )
-    x = _random(4, length, past_dim)
+    x = _randn(4, length, past_dim)
     expected = Tutorial(network)(x).view(4, steps, 2)
     torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-6)
-    # learning as the tutorial does, too: same gradients, in the oldest layer's weights as well
-    ours = torch.autograd.grad(network(x).square().sum(), network.layers[0].weight_hh_l0)[0]
+    # so do the gradients, in the first layer's weights too
+    gradient = torch.autograd.grad(network(x).square().sum(), network.layers[0].weight_hh_l0)[0]
     tutorial: Any = Tutorial(network)
-    theirs = torch.autograd.grad(tutorial(x).square().sum(), tutorial.lstm.weight_hh_l0)[0]
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    expected_gradient = torch.autograd.grad(tutorial(x).square().sum(), tutorial.lstm.weight_hh_l0)[
+        0
+    ]
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_nothing_but_the_tutorial_is_learnt() -> None:
+def test_there_are_no_weights_but_the_tutorials() -> None:
     network = LSTMSeqNetwork(2, 5, output_dim=3, hidden_dim=7, n_rnn_layers=2)
     count = sum(weight.numel() for weight in network.parameters())
     assert count == sum(weight.numel() for weight in Tutorial(network).parameters())
@@ -58,12 +61,12 @@ def test_the_newest_observation_reaches_every_forecast_step(
     network = LSTMSeqNetwork(
         1, 6, 1, hidden_dim=8, n_rnn_layers=n_rnn_layers, patch_length=patch_length
     )
-    x = _random(1, 12, 1).requires_grad_()
+    x = _randn(1, 12, 1).requires_grad_()
     forecast = network(x)
     for step in range(6):
         (gradient,) = torch.autograd.grad(forecast[0, step, 0], x, retain_graph=True)
         assert (gradient[0, -1] != 0).all()
-        assert (gradient != 0).all()  # and so does every other one
+        assert (gradient != 0).all()  # and so does every other observation
 
 
 @pytest.mark.parametrize(
@@ -71,9 +74,9 @@ def test_the_newest_observation_reaches_every_forecast_step(
     [(length, p) for length in (1, 2, 3, 7, 12) for p in (1, 2, 3, 5, 7, 12) if p <= length],
 )
 @pytest.mark.parametrize("past_dim", [1, 2])
-def test_patches_are_those_of_a_loop(length: int, patch_length: int, past_dim: int) -> None:
+def test_patches_equal_those_of_a_loop(length: int, patch_length: int, past_dim: int) -> None:
     network = LSTMSeqNetwork(past_dim, 2, 1, hidden_dim=4, patch_length=patch_length)
-    x = _random(3, length, past_dim)
+    x = _randn(3, length, past_dim)
     cut = torch.tensor(np.stack([patches(window, patch_length) for window in x.numpy()]))
     assert cut.shape == (3, -(-length // patch_length), patch_length * past_dim)
     expected = Tutorial(network)(cut).view(3, 2, 1)
@@ -98,7 +101,7 @@ def test_dropout_acts_between_layers_and_before_the_head(
     network = LSTMSeqNetwork(
         1, 3, 1, hidden_dim=8, n_rnn_layers=n_rnn_layers, dropout=0.5, dropout_cls=dropout_cls
     )
-    x = _random(2, 6, 1)
+    x = _randn(2, 6, 1)
     torch.manual_seed(0)
     network.train()
     assert not torch.equal(network(x), network(x))
@@ -113,39 +116,39 @@ def test_dropout_drops_its_fraction_of_hidden_units() -> None:
     with torch.no_grad():
         network.head.weight.fill_(1.0)
         network.head.bias.zero_()
-    state = network.encode(_random(1, 3, 1))
+    state = network.encode(_randn(1, 3, 1))
     kept: list[Tensor] = []
     network.head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
     torch.manual_seed(0)
-    network(_random(1, 3, 1))
+    network(_randn(1, 3, 1))
     share = (kept[0] == 0).float().mean().item()
     assert share == pytest.approx(0.25, abs=0.08)
     survivors = kept[0] != 0
     torch.testing.assert_close(kept[0][survivors], state[survivors] / 0.75)
 
 
-def test_mask_inputs_add_a_channel_per_feature() -> None:
+def test_the_mask_adds_a_channel_per_feature() -> None:
     network = LSTMSeqNetwork(2, 2, 1, hidden_dim=4, mask_inputs=True)
     assert network.layers[0].input_size == 4
-    x = _random(1, 4, 2)
+    x = _randn(1, 4, 2)
     x[0, 1, 0] = NAN
-    bridged = x.clone()
-    bridged[0, 1, 0] = (x[0, 0, 0] + x[0, 2, 0]) / 2
+    imputed = x.clone()
+    imputed[0, 1, 0] = (x[0, 0, 0] + x[0, 2, 0]) / 2
     mask = torch.zeros_like(x)
     mask[0, 1, 0] = 1.0
-    expected = Tutorial(network)(torch.cat([bridged, mask], dim=-1)).view(1, 2, 1)
+    expected = Tutorial(network)(torch.cat([imputed, mask], dim=-1)).view(1, 2, 1)
     torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-6)
-    # the network tells a bridged value from an observed one
-    assert not torch.allclose(network(bridged), expected, atol=1e-4)
+    # an imputed value and the same observed value give different forecasts
+    assert not torch.allclose(network(imputed), expected, atol=1e-4)
 
 
-def test_without_mask_a_gap_is_only_bridged() -> None:
+def test_without_the_mask_missing_values_are_only_imputed() -> None:
     network = LSTMSeqNetwork(1, 2, 1, hidden_dim=4)
     x = torch.tensor([[[1.0], [NAN], [3.0]]])
     torch.testing.assert_close(network(x), network(torch.tensor([[[1.0], [2.0], [3.0]]])))
 
 
-def test_the_mask_is_cut_into_patches_with_its_values() -> None:
+def test_the_mask_is_part_of_the_patches() -> None:
     network = LSTMSeqNetwork(1, 2, 1, hidden_dim=4, patch_length=2, mask_inputs=True)
     x = torch.tensor([[[NAN], [2.0], [5.0]]])
     filled = np.array([[2.0, 1.0], [2.0, 0.0], [5.0, 0.0]], dtype=np.float32)
@@ -155,24 +158,24 @@ def test_the_mask_is_cut_into_patches_with_its_values() -> None:
 
 def test_future_features_of_a_step_reach_that_step_alone() -> None:
     network: Any = LSTMSeqNetwork(1, 4, 3, future_dim=2, hidden_dim=5)
-    past, future = _random(2, 6, 1), _random(2, 4, 2, seed=1).requires_grad_()
+    past, future = _randn(2, 6, 1), _randn(2, 4, 2, seed=1).requires_grad_()
     forecast = network(past, future)
     for step in range(4):
         (gradient,) = torch.autograd.grad(forecast[:, step].sum(), future, retain_graph=True)
         reached = gradient.abs().sum(dim=(0, 2)) > 0
         assert reached.tolist() == [other == step for other in range(4)]
-    # two layers, on top of what the past says
-    plain = Tutorial(network)(past).view(2, 4, 3)
+    # a two-layer network, added to the forecast from the past
+    from_past = Tutorial(network)(past).view(2, 4, 3)
     first, _, second = network.future_head
-    inner = torch.einsum("btd,hd->bth", future, first.weight) + first.bias
-    expected = plain + torch.einsum("bth,oh->bto", inner.clamp(min=0), second.weight) + second.bias
+    hidden = (torch.einsum("btd,hd->bth", future, first.weight) + first.bias).clamp(min=0)
+    expected = from_past + torch.einsum("bth,oh->bto", hidden, second.weight) + second.bias
     torch.testing.assert_close(forecast, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("patch_length", [1, 3])
-def test_static_features_are_seen_at_each_patch(patch_length: int) -> None:
+def test_static_features_are_part_of_each_patch(patch_length: int) -> None:
     network = LSTMSeqNetwork(2, 4, 1, static_dim=3, hidden_dim=5, patch_length=patch_length)
-    past, static = _random(2, 7, 2), _random(2, 3, seed=1)
+    past, static = _randn(2, 7, 2), _randn(2, 3, seed=1)
     rows = []
     for window, features in zip(past.numpy(), static.numpy(), strict=True):
         cut = patches(window, patch_length)
@@ -181,9 +184,9 @@ def test_static_features_are_seen_at_each_patch(patch_length: int) -> None:
     torch.testing.assert_close(network(past, static=static), expected, rtol=0, atol=1e-6)
 
 
-def test_encode_is_the_state_that_the_head_reads() -> None:
+def test_encode_returns_the_input_of_the_output_layer() -> None:
     network = LSTMSeqNetwork(1, 4, 2, hidden_dim=5, n_rnn_layers=2)
-    x = _random(3, 7, 1)
+    x = _randn(3, 7, 1)
     state = network.encode(x)
     assert state.shape == (3, 5)
     torch.testing.assert_close(network.head(state).view(3, 4, 2), network(x))

@@ -1,10 +1,11 @@
-"""The linear skip against a loop that knows seasons by their calendar, and the season it finds."""
+"""The linear skip against a loop over forecast steps, and the season that is found."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import random_tensor
 from oracles import seasonal_forecast
 from torch import Tensor
 
@@ -13,19 +14,14 @@ from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 NAN = float("nan")
 
 
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
 def _skip(
     length: int, steps: int, season: int, n_windows: int = 50, shift: int = 0
 ) -> SeasonalSkip:
     skip = SeasonalSkip(length, steps, shift).double()
     skip.initialize(season, n_windows)
     with torch.no_grad():
-        skip.coefficients.copy_(_random(6, seed=1))
-        skip.weight.copy_(_random(steps, length, seed=2))
+        skip.coefficients.copy_(random_tensor(6, seed=1))
+        skip.weight.copy_(random_tensor(steps, length, seed=2))
     return skip
 
 
@@ -34,9 +30,9 @@ def _skip(
     ("length", "steps", "season"),
     [(1, 1, 1), (1, 4, 1), (2, 3, 1), (4, 5, 2), (6, 7, 3), (8, 3, 4), (24, 12, 12), (26, 30, 12)],
 )
-def test_it_is_the_loop(length: int, steps: int, season: int, shift: int) -> None:
+def test_the_skip_equals_the_loop(length: int, steps: int, season: int, shift: int) -> None:
     skip = _skip(length, steps, season, shift=shift)
-    windows = _random(3, length, 2, seed=3)
+    windows = random_tensor(3, length, 2, seed=3)
     for window, forecast in zip(windows, skip(windows).detach(), strict=True):
         for component in range(2):
             expected = seasonal_forecast(
@@ -52,12 +48,12 @@ def test_it_is_the_loop(length: int, steps: int, season: int, shift: int) -> Non
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 15), st.integers(1, 20), st.integers(0, 5), st.data())
-def test_any_legal_size_is_the_loop(
+def test_any_valid_size_equals_the_loop(
     length: int, steps: int, shift: int, data: st.DataObject
 ) -> None:
     season = data.draw(st.integers(1, length))
     skip = _skip(length, steps, season, shift=shift)
-    window = _random(1, length, 1, seed=3)
+    window = random_tensor(1, length, 1, seed=3)
     expected = seasonal_forecast(
         window.flatten().tolist(),
         skip.coefficients.tolist(),
@@ -69,55 +65,55 @@ def test_any_legal_size_is_the_loop(
     np.testing.assert_allclose(skip(window).detach().flatten(), expected, rtol=0, atol=1e-5)
 
 
-def test_untrained_it_is_naive() -> None:
+def test_before_training_it_is_naive() -> None:
     window = torch.tensor([[[1.0], [2.0], [3.0], [5.0], [7.0], [9.0]]])
     skip = SeasonalSkip(6, 4)
     assert skip(window).flatten().tolist() == [9.0] * 4  # the last value
     skip.initialize(season=3, n_windows=0)
     assert skip(window).flatten().tolist() == [5.0, 7.0, 9.0, 5.0]  # the last season
-    skip.initialize(season=3, n_windows=60)  # as many windows as make the two count alike
+    skip.initialize(season=3, n_windows=60)  # ten windows per step: the mean of both
     assert skip(window).flatten().tolist() == [7.0, 8.0, 9.0, 7.0]
 
 
-def test_with_many_windows_only_the_matrix_learns() -> None:
-    for n_windows, leader in ((0, "coefficients"), (10**9, "weight")):
+def test_the_number_of_windows_decides_whether_coefficients_or_matrix_learn() -> None:
+    for n_windows, trained in ((0, "coefficients"), (10**9, "weight")):
         skip = SeasonalSkip(8, 4)
         skip.initialize(season=4, n_windows=n_windows)
-        skip(_random(2, 8, 1).float()).square().sum().backward()
+        skip(random_tensor(2, 8, 1).float()).square().sum().backward()
         size = {name: weight.grad.abs().max().item() for name, weight in skip.named_parameters()}
-        other = "weight" if leader == "coefficients" else "coefficients"
-        assert size[leader] > 1e3 * size[other]
+        frozen = "weight" if trained == "coefficients" else "coefficients"
+        assert size[trained] > 1e3 * size[frozen]
 
 
-def test_what_was_fitted_takes_the_place_of_season_and_matrix() -> None:
-    skip, windows, weights = _skip(8, 3, 4), _random(2, 8, 3), _random(3, 8, seed=4)
+def test_fitted_weights_replace_seasonal_naive_and_the_matrix() -> None:
+    skip, windows, weights = _skip(8, 3, 4), random_tensor(2, 8, 3), random_tensor(3, 8, seed=4)
     with torch.no_grad():
-        whole = skip(windows)
+        trained = skip(windows)
         skip.weight.zero_()
         skip.coefficients.zero_()
-        gained = whole - skip(windows)  # and by the matrix
+        learnt = trained - skip(windows)  # by coefficients and matrix
     skip.initialize(4, 50, weights)
     expected = torch.einsum("tl,blc->btc", weights, windows)
     torch.testing.assert_close(skip(windows), expected, rtol=0, atol=1e-6)
     with torch.no_grad():
         skip.weight.normal_()
     torch.testing.assert_close(skip(windows), expected, rtol=0, atol=1e-6)
-    assert gained.any()
+    assert learnt.any()
 
 
-def test_all_components_are_treated_alike_and_apart() -> None:
-    skip, windows = _skip(8, 3, 4), _random(2, 8, 3)
-    whole = skip(windows)
+def test_each_component_is_forecast_from_its_own_window() -> None:
+    skip, windows = _skip(8, 3, 4), random_tensor(2, 8, 3)
+    together = skip(windows)
     for component in range(3):
         alone = skip(windows[..., component : component + 1])
-        torch.testing.assert_close(whole[..., component : component + 1], alone)
+        torch.testing.assert_close(together[..., component : component + 1], alone)
 
 
 def _wave(season: int, count: int, noise: float, trend: float = 0.0) -> Tensor:
-    """A profile that repeats, `(count,)`."""
-    profile = _random(season, seed=season)
+    """A noisy random profile, repeated, `(count,)`."""
+    profile = random_tensor(season, seed=season)
     series = profile.repeat(-(-count // season))[:count] + trend * torch.arange(count)
-    return series + noise * _random(count, seed=7)
+    return series + noise * random_tensor(count, seed=7)
 
 
 def _windows(series: Tensor, length: int) -> Tensor:
@@ -132,13 +128,13 @@ def test_the_season_is_found(season: int, seasons: int, trend: float) -> None:
     assert find_season(windows, len(windows)) == season
 
 
-def test_the_season_is_found_over_gaps_scales_and_components() -> None:
+def test_the_season_is_found_with_missing_values_scales_and_components() -> None:
     windows = _windows(_wave(6, 90, 0.1), 14)
     holes = windows.clone()
     holes[:, 3] = NAN
     holes[5] = NAN
-    both = torch.cat([1e9 * holes, 1e-6 * windows, torch.ones_like(windows)], dim=-1)
-    assert find_season(both, len(both)) == 6
+    windows = torch.cat([1e9 * holes, 1e-6 * windows, torch.ones_like(windows)], dim=-1)
+    assert find_season(windows, len(windows)) == 6
 
 
 def test_a_weak_season_is_found_in_many_windows() -> None:
@@ -148,8 +144,8 @@ def test_a_weak_season_is_found_in_many_windows() -> None:
         assert find_season(windows, len(windows)) == season
 
 
-def test_what_returns_only_once_is_no_season() -> None:
-    noise = _random(3000)
+def test_a_single_echo_is_no_season() -> None:
+    noise = random_tensor(3000)
     windows = _windows(noise[5:] + 0.8 * noise[:-5], 96)  # correlated after five steps, not ten
     assert find_season(windows, len(windows)) == 1
 
@@ -157,15 +153,15 @@ def test_what_returns_only_once_is_no_season() -> None:
 @pytest.mark.parametrize(
     "series",
     [
-        _random(80),
-        _random(80).cumsum(0),
+        random_tensor(80),
+        random_tensor(80).cumsum(0),
         torch.arange(80.0),
         torch.ones(80),
         torch.full((80,), NAN),
     ],
     ids=["noise", "random walk", "line", "constant", "nothing"],
 )
-def test_where_nothing_repeats_there_is_no_season(series: Tensor) -> None:
+def test_without_repetition_there_is_no_season(series: Tensor) -> None:
     windows = _windows(series, 24)
     assert find_season(windows, len(windows)) == 1
 

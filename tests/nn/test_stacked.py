@@ -19,11 +19,10 @@ from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}
 
 
-def _close(ours: Tensor, theirs: Tensor) -> None:
-    """Compare relative to the size of the whole tensor: single numbers may be sums near zero."""
-    size = theirs.abs().max().item() + 1e-6
-    tolerance = TOLERANCE[theirs.dtype] * size
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+def _close(stacked: Tensor, single: Tensor) -> None:
+    """Compare relative to the largest value: single elements may be sums near zero."""
+    tolerance = TOLERANCE[single.dtype] * (single.abs().max().item() + 1e-6)
+    torch.testing.assert_close(stacked, single, rtol=0, atol=tolerance)
 
 
 def _networks(count: int, length: int = 7, with_skip: bool = False, **kwargs: Any) -> list[Any]:
@@ -35,7 +34,7 @@ def _networks(count: int, length: int = 7, with_skip: bool = False, **kwargs: An
             skip = SeasonalSkip(length, kwargs["output_chunk_length"], output_chunk_shift=1)
             skip.initialize(season=min(index + 1, length), n_windows=30 * index)
         networks.append(LSTMSeqNetwork(skip=skip, **kwargs))
-        for weight in networks[-1].parameters():  # those of paths and heads beside them are zero
+        for weight in networks[-1].parameters():  # those of skips and their output layers are zero
             nn.init.uniform_(weight, -0.5, 0.5)
     return networks
 
@@ -44,8 +43,8 @@ def _compare(
     networks: list[Any], stack: Any, past: Tensor, future: Tensor | None, static: Tensor | None
 ) -> None:
     forecasts = stack(past, future, static)
-    push = torch.randn_like(forecasts)
-    (forecasts * push).sum().backward()
+    grad = torch.randn_like(forecasts)
+    (forecasts * grad).sum().backward()
     for k, network in enumerate(networks):
         if k >= len(past):
             for weight in stack.weights.values():
@@ -55,7 +54,7 @@ def _compare(
             past[k], None if future is None else future[k], None if static is None else static[k]
         )
         _close(forecasts[k], expected)
-        (expected * push[k]).sum().backward()
+        (expected * grad[k]).sum().backward()
         for name, weight in network.named_parameters():
             _close(stack.weights[name.replace(".", "/")].grad[k], weight.grad)
 
@@ -68,9 +67,9 @@ def _compare(
 def test_a_stack_equals_its_networks(
     count: int, n_rnn_layers: int, patch_length: int, mask_inputs: bool, dtype: torch.dtype
 ) -> None:
-    # formulas are judged in double precision; single precision gets one look, at all of it
-    every = [(0, 0, 0), (1, 0, 1), (0, 1, 3)]
-    for has_static, has_future, skip_outputs in every if dtype == torch.float64 else [(1, 1, 1)]:
+    # in single precision one combination of all options is enough
+    options = [(0, 0, 0), (1, 0, 1), (0, 1, 3)]
+    for has_static, has_future, skip_outputs in options if dtype == torch.float64 else [(1, 1, 1)]:
         networks = _networks(
             count,
             length=8,
@@ -107,7 +106,7 @@ def test_the_smallest_sizes(count: int, n_rnn_layers: int, with_skip: bool) -> N
 
 
 @pytest.mark.parametrize("running", [1, 2, 3])
-def test_the_last_networks_may_drop_out(running: int) -> None:
+def test_the_last_networks_may_have_finished(running: int) -> None:
     sizes: Any = {"past_dim": 1, "output_chunk_length": 4, "output_dim": 1, "hidden_dim": 6}
     networks = _networks(3, 7, True, n_rnn_layers=2, future_dim=2, static_dim=1, **sizes)
     networks = [network.double() for network in networks]
@@ -117,12 +116,14 @@ def test_the_last_networks_may_drop_out(running: int) -> None:
     _compare(networks, StackedNetwork(networks), past, future, static)
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_gradients_of_the_recurrence(whole: bool) -> None:
+@pytest.mark.parametrize("return_sequence", [False, True])
+def test_gradients_of_the_stacked_lstm(return_sequence: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 2, 3, 2, dtype=torch.double, requires_grad=True)
     weights = torch.randn(2, 8, 3 + 1 + 2, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *both: StackedLSTM.apply(*both, whole), (x, weights))
+    assert torch.autograd.gradcheck(
+        lambda *inputs: StackedLSTM.apply(*inputs, return_sequence), (x, weights)
+    )
 
 
 OPTIMIZERS: dict[str, Any] = {
@@ -147,19 +148,20 @@ def test_training_equals_training_one_by_one(optimizer_name: str, dtype: torch.d
     stack = StackedNetwork(networks)
     weights = list(stack.parameters())
     optimizer = OPTIMIZERS[optimizer_name](weights)
-    shares = PerNetworkLearningRate(weights)
+    rates = PerNetworkLearningRate(weights)
     losses: list[list[float]] = [[] for _ in networks]
     for step in range(max(counts)):
         running = sum(step < count for count in counts)
         past, target = (
-            torch.stack([own[step][part] for own in batches[:running]]) for part in (0, 1)
+            torch.stack([of_network[step][part] for of_network in batches[:running]])
+            for part in (0, 1)
         )
         loss = (stack(past) - target).square().mean((1, 2, 3))
         optimizer.zero_grad()
         loss.sum().backward()
-        shares.remember()
+        rates.snapshot()
         optimizer.step()
-        shares.apply(
+        rates.apply(
             torch.tensor(
                 [(1 + math.cos(math.pi * step / n)) / 2 if step < n else 0.0 for n in counts],
                 dtype=torch.double,
@@ -173,17 +175,17 @@ def test_training_equals_training_one_by_one(optimizer_name: str, dtype: torch.d
         _close(torch.tensor(losses[k], dtype=dtype), torch.tensor(expected[k], dtype=dtype))
         trained = copy.deepcopy(network)
         stack.unstack(k, trained)
-        for ours, theirs in zip(trained.parameters(), network.parameters(), strict=True):
-            _close(ours.detach(), theirs.detach())
+        for stacked, single in zip(trained.parameters(), network.parameters(), strict=True):
+            _close(stacked.detach(), single.detach())
 
 
-def test_shares_are_exact_at_both_ends() -> None:
+def test_rate_factors_zero_and_one_are_exact() -> None:
     weights = torch.randn(3, 1000)
     start, step = weights.clone(), torch.randn(3, 1000)
-    shares = PerNetworkLearningRate([weights])
-    shares.remember()
+    rates = PerNetworkLearningRate([weights])
+    rates.snapshot()
     weights += step
-    shares.apply(torch.tensor([0.0, 0.5, 1.0]))
+    rates.apply(torch.tensor([0.0, 0.5, 1.0]))
     assert torch.equal(weights[0], start[0])
     torch.testing.assert_close(weights[1], start[1] + step[1] / 2)
     assert torch.equal(weights[2], start[2] + step[2])
@@ -199,7 +201,7 @@ def test_unstacked_networks_are_those_that_were_stacked(with_skip: bool) -> None
         stack.unstack(k, other)
         for name, value in network.state_dict().items():
             assert torch.equal(other.state_dict()[name], value), name
-    # copies: neither side changes with the other
+    # copies: neither changes with the other
     before = stack.weights["head/bias"].clone()
     with torch.no_grad():
         other.head.bias.add_(1)
@@ -209,7 +211,9 @@ def test_unstacked_networks_are_those_that_were_stacked(with_skip: bool) -> None
 
 @pytest.mark.parametrize("dropout_cls", [nn.Dropout, MonteCarloDropout])
 @pytest.mark.parametrize("n_rnn_layers", [1, 2])
-def test_dropout_acts_in_training_alone(dropout_cls: type[nn.Module], n_rnn_layers: int) -> None:
+def test_dropout_is_active_in_training_only(
+    dropout_cls: type[nn.Module], n_rnn_layers: int
+) -> None:
     network = LSTMSeqNetwork(
         1, 2, 1, hidden_dim=8, n_rnn_layers=n_rnn_layers, dropout=0.5, dropout_cls=dropout_cls
     )
@@ -218,7 +222,7 @@ def test_dropout_acts_in_training_alone(dropout_cls: type[nn.Module], n_rnn_laye
     torch.manual_seed(0)
     stack.train()
     forecasts = stack(past)
-    assert not torch.allclose(forecasts[0], forecasts[1])  # a mask for each network
+    assert not torch.allclose(forecasts[0], forecasts[1])  # each network has its own mask
     assert not torch.allclose(forecasts, stack(past))
     stack.eval()
     network.eval()
@@ -226,7 +230,7 @@ def test_dropout_acts_in_training_alone(dropout_cls: type[nn.Module], n_rnn_laye
 
 
 @pytest.mark.parametrize("n_rnn_layers", [1, 2])
-def test_dropout_drops_its_fraction_and_makes_up_for_it(n_rnn_layers: int) -> None:
+def test_a_fraction_is_dropped_and_the_rest_scaled_up(n_rnn_layers: int) -> None:
     networks = _networks(
         2,
         past_dim=1,
@@ -263,7 +267,7 @@ def test_dropout_drops_its_fraction_and_makes_up_for_it(n_rnn_layers: int) -> No
         ({"with_skip": True}, "skip.coefficients"),
     ],
 )
-def test_what_cannot_be_stacked_is_named(change: dict[str, Any], complaint: str) -> None:
+def test_the_error_names_the_difference(change: dict[str, Any], complaint: str) -> None:
     sizes: Any = {"past_dim": 1, "output_chunk_length": 4, "output_dim": 1, "hidden_dim": 6}
     networks = [*_networks(2, **sizes), *_networks(1, **sizes | change)]
     with pytest.raises(ValueError, match=rf"`networks\[2\]` differs .* in {complaint}"):

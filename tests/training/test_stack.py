@@ -1,25 +1,29 @@
-"""What a training hands to a stack: windows, their order, rates; and what a stack counts."""
+"""Trainings in a stack: windows, their order, learning rates; and the progress bar."""
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from darts.utils.timeseries_generation import sine_timeseries
+from darts import TimeSeries
+from makers import sine
 from torch import nn
 from torch.optim import lr_scheduler
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.training import stack
+from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.stack import Training, _StackBatches, train
 
 
 def prepared(length: int, tiny: dict[str, Any], **params: Any) -> Training:
     """Return the training of a model on a series of some length."""
     model = LSTMSeqModel(6, 3, **tiny | {"batch_size": 4} | params)
-    series = sine_timeseries(length=length, value_frequency=1 / 6, dtype=np.float64)
-    return model.prepare_training(series)
+    return model.prepare_training(series_of(length))
+
+
+def series_of(length: int) -> TimeSeries:
+    return sine(length, season=6, noise=0.0, dtype="float64")
 
 
 def test_each_epoch_draws_each_window_once(tiny: dict[str, Any]) -> None:
@@ -27,9 +31,9 @@ def test_each_epoch_draws_each_window_once(tiny: dict[str, Any]) -> None:
     batches = training.batches()
     assert batches.shape == (9, 4)
     for epoch in range(3):
-        drawn = batches[3 * epoch : 3 * epoch + 3].flatten()
-        assert (drawn[-2:] == -1).all()
-        assert sorted(drawn[:-2].tolist()) == list(range(10))
+        indices = batches[3 * epoch : 3 * epoch + 3].flatten()
+        assert (indices[-2:] == -1).all()
+        assert sorted(indices[:-2].tolist()) == list(range(10))
     assert not torch.equal(training.orders[0], training.orders[1])
 
 
@@ -51,24 +55,34 @@ def test_rates_are_those_of_the_scheduler(
         18, tiny, n_epochs=5, lr_scheduler_cls=scheduler, lr_scheduler_kwargs=settings
     )
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.01)
-    real = scheduler(optimizer, **settings)
+    reference = scheduler(optimizer, **settings)
     expected = []
     for _ in range(5):
         expected += [optimizer.param_groups[0]["lr"]] * 3
         optimizer.step()
-        real.step()
-    np.testing.assert_allclose(0.01 * training.rates().numpy(), expected, rtol=1e-12, atol=1e-18)
+        reference.step()
+    np.testing.assert_allclose(
+        0.01 * training.lr_factors().numpy(), expected, rtol=1e-12, atol=1e-18
+    )
 
 
-def test_without_a_scheduler_the_rate_falls_as_the_module_lets_it(tiny: dict[str, Any]) -> None:
-    training = prepared(18, tiny, n_epochs=4)
-    module = training.module
-    module._n_steps = 12
-    expected = [1.0, 0.5 * (1 + math.cos(math.pi / 12))]
-    expected += [module._share_of_rate(step) for step in range(2, 12)]
-    np.testing.assert_allclose(training.rates().numpy(), expected, rtol=1e-12)
-    tutorial = prepared(18, tiny, n_epochs=4, use_reversible_instance_norm=False)
-    assert (tutorial.rates() == 1).all()
+def test_without_a_scheduler_the_rates_are_those_of_the_model_alone(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def record(module: LSTMSeqModule, *_: Any) -> None:
+        rates.append(module.trainer.optimizers[0].param_groups[0]["lr"])
+
+    monkeypatch.setattr(LSTMSeqModule, "on_train_batch_start", record)
+    for changes in ({}, {"use_reversible_instance_norm": False}):  # annealed, constant
+        rates.clear()
+        params = tiny | {"batch_size": 4, "n_epochs": 4} | changes
+        LSTMSeqModel(6, 3, **params).fit(series_of(18))
+        factors = prepared(18, tiny, n_epochs=4, **changes).lr_factors()
+        np.testing.assert_allclose(0.001 * factors.numpy(), rates, rtol=1e-12)
+        assert len(rates) == 12
+        assert (rates[-1] == rates[0]) == bool(changes)
 
 
 def test_rows_are_the_samples_of_each_dataset(tiny: dict[str, Any]) -> None:
@@ -76,15 +90,15 @@ def test_rows_are_the_samples_of_each_dataset(tiny: dict[str, Any]) -> None:
     batches = list(_StackBatches(trainings))
     assert len(batches) == 6
     for step, batch in enumerate(batches):
-        running = [one for one in trainings if step < one.n_steps]
+        running = [training for training in trainings if step < training.n_steps]
         assert len(batch.past_target) == 4 * len(running)
         for row in range(len(batch.past_target)):
             training = running[row // 4]
-            number = int(training.batches()[step, row % 4])
-            if number < 0:
+            index = int(training.batches()[step, row % 4])
+            if index < 0:
                 assert batch.future_target[row].isnan().all()
                 continue
-            sample = training.dataset[number]
+            sample = training.dataset[index]
             np.testing.assert_array_equal(batch.past_target[row], sample.past_target)
             np.testing.assert_array_equal(batch.future_target[row], sample.future_target)
 

@@ -1,0 +1,37 @@
+"""Initial weights from training windows: the skip of all components, biases of quantiles."""
+
+import numpy as np
+import torch
+from makers import random_tensor
+
+from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.nn.ridge import fit_ridge
+from darts_lstm_seq.training.initialization import quantile_biases, ridge_skip_weights
+
+NAN = float("nan")
+
+
+def test_the_windows_of_all_components_are_regressed_together() -> None:
+    past, label = random_tensor(20, 8, 2), random_tensor(20, 3, 2, seed=1)
+    past[3, 2, 1] = label[5, 1, 0] = NAN
+    weights = ridge_skip_weights(past, label, season=4, n_windows=40, shift=2)
+    rows = torch.cat([impute(past)[0][..., component] for component in range(2)])
+    labels = torch.cat([label[..., component] for component in range(2)])
+    expected = fit_ridge(rows, labels, season=4, n_windows=40, shift=2)
+    torch.testing.assert_close(weights, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_biases_are_numpys_quantiles_relative_to_the_median() -> None:
+    errors, levels = random_tensor(50, 3, 2), [0.05, 0.5, 0.7]
+    errors[4, 1, 0] = NAN
+    quantiles = np.nanquantile(errors.numpy(), levels, axis=0)  # (P, T, C)
+    expected = (quantiles - quantiles[1]).transpose(1, 2, 0)  # (T, C, P)
+    np.testing.assert_allclose(quantile_biases(errors, levels).view(3, 2, 3), expected, rtol=1e-6)
+
+
+def test_without_labels_the_biases_are_zero() -> None:
+    errors = random_tensor(50, 2, 1)
+    errors[:, 1] = NAN
+    biases = quantile_biases(errors, [0.1, 0.5]).view(2, 2)
+    assert biases[0, 0] < 0
+    assert biases[1].tolist() == [0, 0]
