@@ -18,8 +18,6 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from darts_lstm_seq.compat import is_sequential, yields_results
-
 # serialises code that touches process-global state (random numbers, loggers): the workers of some
 # clusters are threads
 process_lock = threading.RLock()
@@ -196,13 +194,13 @@ def _run(
         yield from _run_on_dask(active.client, calls())
         return
     n_workers = count_workers(n_jobs)
-    with joblib.Parallel(n_jobs) as parallel:
-        is_shared = not is_sequential(parallel)
-        if not yields_results(parallel):
-            delayed = map(_delay, calls())
+    is_shared = n_workers > 1
+    if not active.supports_return_generator:
+        delayed = map(_delay, calls())
+        with joblib.Parallel(n_jobs) as parallel:
             while batch := list(islice(delayed, n_workers)):  # all results at once, or none
                 yield from parallel(batch)
-            return
+        return
     # no more chunks submitted than there are workers, so that a dead worker fails few of them
     options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
     yield from joblib.Parallel(n_jobs, **options)(map(_delay, calls()))
