@@ -1,7 +1,7 @@
 """LSTMs for sequences as first-class Darts models.
 
-Public names are resolved on first use, so that `import darts_lstm_seq` costs nothing and the core
-modules stay importable without Darts.
+Public names are imported on first access, so that `import darts_lstm_seq` loads neither PyTorch nor
+Darts, and `darts_lstm_seq.nn` can be used without Darts.
 """
 
 from importlib import import_module
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Comparison": "comparison.compare",
     "LSTMSeqModel": "model.lstm_seq_model",
     "PrintLoss": "callbacks",
@@ -25,10 +25,10 @@ __all__ = ["Comparison", "LSTMSeqModel", "PrintLoss", "__version__", "compare"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

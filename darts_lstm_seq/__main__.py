@@ -1,4 +1,4 @@
-"""`python -m darts_lstm_seq` is the command `darts-lstm-seq`."""
+"""Run the command `darts-lstm-seq` as `python -m darts_lstm_seq`."""
 
 from darts_lstm_seq.cli import main
 

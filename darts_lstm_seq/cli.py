@@ -1,6 +1,6 @@
-"""The command `darts-lstm-seq`: arguments -> library calls -> files; no arithmetic.
+"""The command `darts-lstm-seq`: parses arguments, calls the library and writes files.
 
-Whatever is wrong with the arguments or the file ends with one line on stderr and exit code 2.
+Invalid arguments or files end with one line on stderr and exit code 2.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from darts_lstm_seq import __version__
 if TYPE_CHECKING:
     from darts import TimeSeries
 
-# `comparison.MODELS`, whose import takes seconds
+# the names in `comparison.baselines.MODELS`, whose import takes seconds
 MODELS = ["LSTMSeqModel", "ARIMA", "ExponentialSmoothing", "Theta", "NaiveSeasonal", "NaiveDrift"]
-_SHOWN = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+_PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Leave out the usage, which hides the one line that matters."""
+        """Print the message without the usage lines."""
         self.exit(2, f"darts-lstm-seq: {message} (see {self.prog} --help)\n")
 
 
@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        As typed in a shell; those of the process by default.
+        Command line arguments; those of the process by default.
 
     Returns
     -------
     int
-        The exit code: 0, 1 if no model could be scored, 2 if the input is wrong, 130 if
-        interrupted.
+        The exit code: 0 for success, 1 if no model could be scored, 2 for invalid input, 130 after
+        an interrupt.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -59,27 +59,28 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     compare = commands.add_parser(
         "compare",
-        help="rank the LSTM among ARIMA, exponential smoothing, Theta and naive forecasts",
-        description="Backtest several models on the same folds of a series and rank them.",
+        help="rank the LSTM against ARIMA, exponential smoothing, Theta and naive forecasts",
+        description="Backtest several models on the same folds of one or many series, and rank "
+        "them.",
     )
     compare.add_argument(
         "file",
         nargs="?",
         metavar="FILE.csv",
-        help="a table with a header line; default: monthly CO2 at Mauna Loa",
+        help="a CSV file with a header line; default: monthly CO2 at Mauna Loa",
     )
-    compare.add_argument("--time", metavar="COLUMN", help="column of the dates; default: the first")
+    compare.add_argument("--time", metavar="COLUMN", help="column of dates; default: the first")
     compare.add_argument(
         "--value",
         nargs="+",
         metavar="COLUMN",
-        help="columns to forecast; default: all that hold numbers",
+        help="columns to forecast; default: all numeric ones",
     )
     compare.add_argument(
         "--series",
         metavar="COLUMN",
-        help="column that names the series of each line, where the file holds many one below the "
-        "other",
+        help="column with the name of the series of each line, if the file holds many series in "
+        "long format",
     )
     compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
     compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
@@ -89,30 +90,35 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=MODELS,
         metavar="MODEL",
-        help=f"some of {', '.join(MODELS)}; default: all",
+        help=f"models to compare, out of {', '.join(MODELS)}; default: all",
     )
     compare.add_argument(
         "--out",
         type=Path,
         default=Path("darts-lstm-seq-out"),
-        help="folder for scores.csv, forecasts.csv and forecasts.png (%(default)s); of many series "
-        "it also gets per_series.csv, fills while they run, and a second start goes on from there",
+        help="folder for scores.csv, forecasts.csv and forecasts.png (%(default)s); for many "
+        "series also per_series.csv; their results are stored as they arrive, and a repeated "
+        "command resumes",
     )
     compare.add_argument(
-        "--n-jobs", type=int, metavar="N", help="processes for many series; -1: one per core"
+        "--n-jobs",
+        type=int,
+        metavar="N",
+        help="number of processes for many series; -1: one per core",
     )
     compare.add_argument(
         "--backend",
         choices=["loky", "dask", "ray"],
         default="loky",
-        help="where many series go: processes of this machine, or a cluster (%(default)s)",
+        help="where many series are evaluated: loky for processes of this machine, or a cluster "
+        "(%(default)s)",
     )
     return parser
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    # what takes seconds to import stands behind `--help` and behind what is wrong with the file
-    series = _series(parsed)
+    # imports that take seconds come after parsing the arguments and reading the file
+    series = _read_series(parsed)
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.compare import compare
@@ -138,8 +144,8 @@ def _compare(parsed: argparse.Namespace) -> int:
             n_jobs=parsed.n_jobs,
             out=parsed.out,
         )
-    shown = [name for name in _SHOWN if name in result.scores]
-    print(result.scores[shown].to_string(index=False, float_format="%.3f"))
+    columns = [name for name in _PRINTED if name in result.scores]
+    print(result.scores[columns].to_string(index=False, float_format="%.3f"))
     for _, row in result.scores.dropna(subset=["error"]).iterrows():
         print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
     written = "scores.csv, forecasts.csv"
@@ -152,12 +158,12 @@ def _compare(parsed: argparse.Namespace) -> int:
     return 0 if result.scores["error"].isna().any() else 1
 
 
-def _series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
+def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
     if parsed.file is None:
-        # as in `--value a b FILE.csv`, where the file is taken for a value
+        # as in `--value a b FILE.csv`, where the file is parsed as a value
         given = [name for name in ("time", "value", "series", "freq") if getattr(parsed, name)]
         if given:
-            raise ValueError(f"--{given[0]} is about a FILE.csv, which must come before options.")
+            raise ValueError(f"--{given[0]} needs a FILE.csv, which must come before the options.")
         from darts_lstm_seq.data import co2_monthly
 
         return co2_monthly()

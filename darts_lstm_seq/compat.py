@@ -1,14 +1,13 @@
-"""Every private name borrowed from Darts, Lightning and joblib, each once, with its reason.
+"""Every private name borrowed from Darts and Lightning, each once, with its reason.
 
 A release of theirs may move or change these without notice; what to mend then is here. Read in
-Darts 0.48.1, Lightning 2.6.6 and joblib 1.6.0. The hooks that our classes override are not borrowed
-names: `tests/test_compat.py` compares their signatures with Darts' own.
+Darts 0.48.1 and Lightning 2.6.6. The hooks that our classes override are not borrowed names:
+`tests/test_compat.py` compares their signatures with Darts' own.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import joblib
 import numpy as np
 from darts import TimeSeries
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
@@ -19,7 +18,6 @@ from darts.utils.data.torch_datasets.utils import (
     _parse_input_chunk_length,
 )
 from darts.utils.likelihood_models.torch import TorchLikelihood
-from joblib._parallel_backends import SequentialBackend
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
@@ -29,14 +27,12 @@ __all__ = [
     "collate_training_samples",
     "copy_modules",
     "has_prior",
-    "is_sequential",
     "parse_input_chunk_length",
     "random_state",
     "saves_within_epochs",
     "set_random_state",
     "time_index",
     "without_seeding",
-    "yields_results",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -88,13 +84,3 @@ def has_prior(likelihood: TorchLikelihood | None) -> bool:
 def saves_within_epochs(checkpoint: ModelCheckpoint) -> bool:
     """Tell whether a checkpoint callback looks at single training steps."""
     return bool(checkpoint._every_n_train_steps)
-
-
-def is_sequential(parallel: joblib.Parallel) -> bool:
-    """Tell whether joblib would run in this thread; to be asked within its context."""
-    return isinstance(parallel._backend, SequentialBackend)
-
-
-def yields_results(parallel: joblib.Parallel) -> bool:
-    """Tell whether joblib's backend can hand out results one by one; as for `is_sequential`."""
-    return bool(parallel._backend.supports_return_generator)

@@ -1,9 +1,9 @@
-"""Work in chunks on several processes or machines: what is lost is tried again, the rest is kept.
+"""Run chunks of work on several processes or machines; a chunk that fails is retried once.
 
-Processes and clusters are joblib's: `joblib.parallel_config(backend="dask")` and its like decide
-where the work goes. What a chunk is, and what becomes of its result, is the caller's.
+Processes and clusters are joblib's and chosen with `joblib.parallel_config`. What a chunk holds and
+what happens to its result is up to the caller.
 
-Source: `joblib.Parallel`, which on its own ends with the first worker that dies.
+Source: `joblib.Parallel`, which on its own stops at the first worker that dies.
 """
 
 import threading
@@ -18,30 +18,28 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from darts_lstm_seq.compat import is_sequential, yields_results
-
-# for work with what belongs to a whole process, logs and PyTorch's random numbers for instance:
-# the workers of some clusters are threads
+# serialises code that touches process-global state (random numbers, loggers): the workers of some
+# clusters are threads
 process_lock = threading.RLock()
 
-# chunks for each worker: few, and the last ones leave workers idle; many, and each costs a message
+# with fewer chunks per worker, workers are idle at the end; each chunk costs a message
 _CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Within, joblib's work goes to a backend by this name.
+    """Select the backend of joblib within a `with` block.
 
     Parameters
     ----------
     name
-        `"loky"` for processes of this machine; `"dask"` for the cluster that Dask's settings name
-        (``DASK_SCHEDULER_ADDRESS``), or one of its own; `"ray"` likewise (``RAY_ADDRESS``).
+        `"loky"` for processes of this machine; `"dask"` for the cluster in Dask's configuration
+        (``DASK_SCHEDULER_ADDRESS``), or a new local one; `"ray"` likewise (``RAY_ADDRESS``).
 
     Raises
     ------
     ValueError
-        If the package of the backend is missing.
+        If the package of the backend is not installed.
 
     Examples
     --------
@@ -62,7 +60,7 @@ def backend(name: str) -> Iterator[None]:
             from ray.util.joblib import register_ray
 
             register_ray()
-            options = {"n_jobs": -1}  # else joblib takes one worker
+            options = {"n_jobs": -1}  # the default of joblib is one worker
     except ImportError as error:
         raise ValueError(
             f"The backend {name!r} needs a package that is missing: python -m pip install "
@@ -73,18 +71,18 @@ def backend(name: str) -> Iterator[None]:
 
 
 def count_workers(n_jobs: int | None) -> int:
-    """Return how many workers joblib would use.
+    """Return the number of workers that joblib would use.
 
     Parameters
     ----------
     n_jobs
-        Number of workers as joblib takes it: -1 for all there are; `None` for what
-        ``joblib.parallel_config`` says, and one otherwise.
+        Number of workers in joblib's convention: -1 for all; `None` for the setting of
+        ``joblib.parallel_config``, or one worker without it.
 
     Raises
     ------
     ValueError
-        If it is no such number.
+        If it is neither `None` nor an integer other than 0.
 
     Examples
     --------
@@ -97,22 +95,22 @@ def count_workers(n_jobs: int | None) -> int:
     is_number = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
     if n_jobs is not None and not (is_number and n_jobs != 0):
         raise ValueError(
-            f"`n_jobs` must be a number of processes, -1 for all cores, or `None` for what "
-            f"`joblib.parallel_config` says, received {n_jobs!r}."
+            f"`n_jobs` must be a number of processes, -1 for all cores, or `None` for the setting "
+            f"of `joblib.parallel_config`, received {n_jobs!r}."
         )
     return joblib.effective_n_jobs(n_jobs)
 
 
 def chunk_ranges(count: int, n_workers: int) -> list[range]:
-    """Cut the numbers from 0 to `count` into chunks that keep some workers busy.
+    """Divide the indices below `count` into consecutive chunks for a number of workers.
 
     Examples
     --------
-    >>> from darts_lstm_seq.parallel import cut
+    >>> from darts_lstm_seq.parallel import chunk_ranges
     >>> chunk_ranges(10, n_workers=1)
     [range(0, 3), range(3, 6), range(6, 9), range(9, 10)]
     """
-    # a cluster that grows with its work may have no worker yet
+    # an adaptive cluster may have no worker yet
     size = max(1, min(_LARGEST_CHUNK, -(-count // (_CHUNKS_PER_WORKER * max(1, n_workers)))))
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
@@ -120,24 +118,24 @@ def chunk_ranges(count: int, n_workers: int) -> list[range]:
 def run_chunks(
     function: Callable[[Any], Any], chunks: Sequence[Any], n_jobs: int | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the number of each chunk and what a function returns for it, the first done first.
+    """Yield the index of each chunk with the result of a function, in the order of completion.
 
-    A chunk that is lost, since its worker died or its result cannot travel, is tried once more
-    alone, so that no chunk is blamed for its neighbour.
+    A chunk that fails, because its worker died or its result cannot be pickled, is retried once
+    with no other chunk running, so that a chunk that kills its worker does not fail others.
 
     Parameters
     ----------
     function
         Called with one chunk.
     chunks
-        What the workers get.
+        The arguments of the calls.
     n_jobs
         See `count_workers`.
 
     Yields
     ------
     tuple[int, Any]
-        The number of the chunk, and its result or the exception that cost it twice.
+        The index of the chunk, and its result or the exception of its second failure.
 
     Examples
     --------
@@ -145,33 +143,33 @@ def run_chunks(
     >>> sorted(run_chunks(sum, [[1, 2], [3, 4]]))
     [(0, 3), (1, 7)]
     """
-    left = list(range(len(chunks)))
-    while left:
+    pending = list(range(len(chunks)))
+    while pending:
         done: set[int] = set()
         started: list[int] = []
-        lost: dict[int, BaseException] = {}
+        failed: dict[int, BaseException] = {}
         try:
-            for number, result in _run(function, chunks, left, n_jobs, started):
-                done.add(number)
-                if isinstance(result, _Lost):
-                    lost[number] = result.error
+            for index, result in _run(function, chunks, pending, n_jobs, started):
+                done.add(index)
+                if isinstance(result, _Failure):
+                    failed[index] = result.error
                 else:
-                    yield number, result
-        except Exception as error:  # with one worker, joblib loses what the others had begun
-            begun = [number for number in started if number not in done]
-            if not begun:  # no worker had
+                    yield index, result
+        except Exception as error:  # joblib stops at the first failure, and drops what was running
+            running = [index for index in started if index not in done]
+            if not running:  # the failure is not one of a chunk
                 raise
-            lost |= dict.fromkeys(begun, error)
-        # not before nothing else is under way
-        for number, reason in lost.items():
-            yield number, _run_alone(function, chunks, number, n_jobs, reason)
-        done |= lost.keys()
-        left = [number for number in left if number not in done]
+            failed |= dict.fromkeys(running, error)
+        # retried only now that nothing else is running
+        for index, first_error in failed.items():
+            yield index, _retry(function, chunks, index, n_jobs, first_error)
+        done |= failed.keys()
+        pending = [index for index in pending if index not in done]
 
 
 @dataclass
-class _Lost:
-    """Stands for a result."""
+class _Failure:
+    """The exception of a chunk, in the place of its result."""
 
     error: BaseException
 
@@ -179,16 +177,16 @@ class _Lost:
 def _run(
     function: Callable[[Any], Any],
     chunks: Sequence[Any],
-    numbers: Sequence[int],
+    indices: Sequence[int],
     n_jobs: int | None,
     started: list[int],
 ) -> Iterator[tuple[int, Any]]:
-    """Run chunks, noting which of them have been handed out."""
+    """Run chunks and append the index of each one that is submitted to `started`."""
 
     def calls() -> Iterator[tuple[Any, ...]]:
-        for number in numbers:
-            started.append(number)
-            yield function, number, chunks[number], is_shared
+        for index in indices:
+            started.append(index)
+            yield function, index, chunks[index], is_shared
 
     active, _ = get_active_backend()
     if hasattr(active, "client"):
@@ -196,66 +194,66 @@ def _run(
         yield from _run_on_dask(active.client, calls())
         return
     n_workers = count_workers(n_jobs)
-    with joblib.Parallel(n_jobs) as parallel:
-        is_shared = not is_sequential(parallel)
-        if not yields_results(parallel):
-            todo = map(_delay, calls())
-            while batch := list(islice(todo, n_workers)):  # their results come all at once, or none
+    is_shared = n_workers > 1
+    if not active.supports_return_generator:
+        delayed = map(_delay, calls())
+        with joblib.Parallel(n_jobs) as parallel:
+            while batch := list(islice(delayed, n_workers)):  # all results at once, or none
                 yield from parallel(batch)
-            return
-    # no more chunks under way than workers: few are lost with one
+        return
+    # no more chunks submitted than there are workers, so that a dead worker fails few of them
     options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
     yield from joblib.Parallel(n_jobs, **options)(map(_delay, calls()))
 
 
 def _run_on_dask(client: Any, calls: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-    """Hand chunks to Dask itself: joblib 1.5 waits forever for one that Dask gives up."""
+    """Submit chunks to Dask directly: joblib 1.5 waits forever for a task that Dask gives up."""
     from distributed import as_completed
 
     running: dict[Any, int] = {}
     finished = as_completed()
     while True:
-        # twice the cores, since an adaptive cluster grows with what waits; joblib would not only
-        # count them, but give up while all workers are on their way
+        # two tasks per core, so that an adaptive cluster grows; joblib would not only count the
+        # cores, but give up while no worker has arrived yet
         cores = max(1, sum(client.ncores().values()))
         for call in islice(calls, max(0, 2 * cores - len(running))):
-            future = client.submit(_numbered, *call, pure=False)
+            future = client.submit(_call, *call, pure=False)
             running[future] = call[1]
             finished.add(future)
         if not running:
             return
         future = next(finished)
-        number, error = running.pop(future), future.exception()
-        yield future.result() if error is None else (number, _Lost(error))
+        index, error = running.pop(future), future.exception()
+        yield future.result() if error is None else (index, _Failure(error))
 
 
-def _run_alone(
+def _retry(
     function: Callable[[Any], Any],
     chunks: Sequence[Any],
-    number: int,
+    index: int,
     n_jobs: int | None,
-    lost_by: BaseException,
+    first_error: BaseException,
 ) -> Any:
     try:
-        ((_, result),) = _run(function, chunks, [number], n_jobs, [])
+        ((_, result),) = _run(function, chunks, [index], n_jobs, [])
     except Exception as error:
-        result = _Lost(error)
-    if not isinstance(result, _Lost):
+        result = _Failure(error)
+    if not isinstance(result, _Failure):
         return result
-    result.error.__cause__ = result.error.__cause__ or lost_by
+    result.error.__cause__ = result.error.__cause__ or first_error
     return result.error
 
 
 def _delay(call: tuple[Any, ...]) -> Any:
-    return joblib.delayed(_numbered)(*call)
+    return joblib.delayed(_call)(*call)
 
 
-def _numbered(
-    function: Callable[[Any], Any], number: int, chunk: Any, is_shared: bool
+def _call(
+    function: Callable[[Any], Any], index: int, chunk: Any, is_shared: bool
 ) -> tuple[int, Any]:
     if not is_shared:
-        return number, function(chunk)
-    # several workers with a thread for each core would fight over the cores; and what joblib is
-    # asked for within a chunk (Darts' metrics do) would wait, on a cluster, for the chunk to end
+        return index, function(chunk)
+    # workers with a thread per core would compete for the cores; and on a cluster, nested joblib
+    # calls (of Darts' metrics) would wait for the chunk that makes them
     with threadpool_limits(1), joblib.parallel_config(backend="sequential"):
-        return number, function(chunk)
+        return index, function(chunk)

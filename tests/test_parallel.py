@@ -1,6 +1,7 @@
-"""Chunks over real processes: order of blame, workers that are killed, backends of other packages.
+"""Chunks on real processes: results, errors, workers that are killed, backends of other packages.
 
-Workers import this file's functions by the name of the module, so they stand at its top.
+Workers import the functions at the top of this file by the name of its module. `parallel` imports
+neither Darts nor PyTorch, so that these workers start fast.
 """
 
 import os
@@ -16,9 +17,6 @@ from hypothesis import strategies as st
 
 from darts_lstm_seq.parallel import backend, chunk_ranges, count_workers, run_chunks
 
-# a worker of any backend can import what is beside this file
-joblib_path = str(Path(__file__).parent)
-
 
 def double(chunk: int) -> int:
     return 2 * chunk
@@ -30,20 +28,24 @@ def fail_on_three(chunk: int) -> int:
     return chunk
 
 
+def nested_workers(_: int) -> int:
+    return joblib.effective_n_jobs(2)
+
+
 def die(chunk: tuple[str, str]) -> tuple[str, bool]:
-    """Kill the worker: `always`, or `once`, which a file remembers."""
+    """Kill the worker: `always`, or `once`, until a file exists."""
     kind, folder = chunk
-    seen = Path(folder) / "seen"
-    if kind == "always" or (kind == "once" and not seen.exists()):
-        seen.touch()
+    file = Path(folder) / "killed"
+    if kind == "always" or (kind == "once" and not file.exists()):
+        file.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return kind, seen.exists()
+    return kind, file.exists()
 
 
 @given(st.integers(0, 300), st.integers(1, 9))
-def test_chunks_cover_everything_once_in_order(count: int, n_workers: int) -> None:
+def test_ranges_cover_all_indices_once_in_order(count: int, n_workers: int) -> None:
     chunks = chunk_ranges(count, n_workers)
-    assert [number for chunk in chunks for number in chunk] == list(range(count))
+    assert [index for chunk in chunks for index in chunk] == list(range(count))
     assert all(1 <= len(chunk) <= 25 for chunk in chunks)
     assert len(chunks) >= min(count, n_workers)
 
@@ -54,20 +56,33 @@ def test_every_chunk_has_its_result(count: int, n_jobs: int | None) -> None:
     assert sorted(run_chunks(double, range(count), n_jobs)) == [(i, 2 * i) for i in range(count)]
 
 
+@pytest.mark.parametrize("name", ["loky", "threading", "multiprocessing"])
+def test_backends_with_and_without_generators(name: str) -> None:
+    with joblib.parallel_config(backend=name, n_jobs=2):
+        assert sorted(run_chunks(double, range(5))) == [(i, 2 * i) for i in range(5)]
+
+
+def test_work_within_a_chunk_stays_with_its_worker() -> None:
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert dict(run_chunks(nested_workers, range(2))) == {0: 1, 1: 1}
+    with joblib.parallel_config(backend="threading", n_jobs=1):
+        assert dict(run_chunks(nested_workers, range(2))) == {0: 2, 1: 2}
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_an_error_costs_its_own_chunk(n_jobs: int) -> None:
+def test_an_error_fails_its_own_chunk_only(n_jobs: int) -> None:
     found = dict(run_chunks(fail_on_three, range(6), n_jobs))
     assert isinstance(found.pop(3), KeyError)
     assert found == {i: i for i in (0, 1, 2, 4, 5)}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_a_killed_worker_costs_at_most_its_chunk(tmp_path: Path) -> None:
-    kinds = ["well", "once", "well", "always", "well", "well"]
+def test_a_killed_worker_fails_its_own_chunk_only(tmp_path: Path) -> None:
+    kinds = ["works", "once", "works", "always", "works", "works"]
     found = dict(run_chunks(die, [(kind, str(tmp_path)) for kind in kinds], 2))
     assert isinstance(found.pop(3), Exception)
-    assert {number: kind for number, (kind, _) in found.items()} == {
-        number: kind for number, kind in enumerate(kinds) if kind != "always"
+    assert {index: kind for index, (kind, _) in found.items()} == {
+        index: kind for index, kind in enumerate(kinds) if kind != "always"
     }
 
 
@@ -77,14 +92,14 @@ def test_refuses_a_wrong_number_of_jobs(wrong: Any) -> None:
         count_workers(wrong)
 
 
-def test_the_context_decides_where_nothing_is_said() -> None:
+def test_the_number_of_workers_is_that_of_the_context_by_default() -> None:
     assert count_workers(None) == 1
     with joblib.parallel_config(n_jobs=3):
         assert count_workers(None) == 3
 
 
 @pytest.mark.parametrize(("name", "package"), [("dask", "distributed"), ("ray", "ray")])
-def test_a_missing_backend_says_what_to_install(
+def test_the_error_of_a_missing_backend_says_what_to_install(
     name: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
@@ -95,11 +110,11 @@ def test_a_missing_backend_says_what_to_install(
 
 def test_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
-    monkeypatch.setenv("PYTHONPATH", joblib_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for workers
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         with backend("ray"):
-            assert count_workers(None) == 2  # all there are
+            assert count_workers(None) == 2
             found = dict(run_chunks(fail_on_three, range(5)))
     finally:
         ray.shutdown()

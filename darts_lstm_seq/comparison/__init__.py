@@ -1,1 +1,1 @@
-"""Leaderboards: backtests of several models on one or many series, results on disk, pictures."""
+"""Leaderboards: backtests of several models on one or many series, results on disk, plots."""

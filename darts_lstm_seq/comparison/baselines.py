@@ -1,7 +1,7 @@
-"""The models that compete in a comparison unless the user names others, each made for one series.
+"""The default models of a comparison, each created for one series.
 
-They are Darts' own with their defaults, told the season; none is tuned to a data set. What is done
-with them is in `scoring.py`.
+Apart from `LSTMSeqModel` they are Darts' own, with their defaults and the seasonality of the
+series; none is tuned to a data set. They are fitted and scored in `evaluation.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,10 +16,10 @@ from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
-# a state space model of a longer season needs minutes for a fit
+# with a longer season, one fit of the state space model takes minutes
 _LONGEST_ARIMA_SEASON = 24
 
-# networks as small as ours are no faster on a GPU when there is one series to learn
+# networks this small are no faster on a GPU when trained on a single series
 QUIET_TRAINER = {
     "accelerator": "cpu",
     "enable_progress_bar": False,
@@ -30,13 +30,13 @@ QUIET_TRAINER = {
 
 
 def _arima(season: int, horizon: int, length: int) -> ForecastingModel:
-    # the airline model, the classic for a season; (1, 1, 1) for none
+    # the airline model for seasonal series, ARIMA(1, 1, 1) for others
     if 1 < season <= _LONGEST_ARIMA_SEASON:
         return ARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
     return ARIMA(p=1, d=1, q=1)
 
 
-def _smoothing(season: int, horizon: int, length: int) -> ForecastingModel:
+def _exponential_smoothing(season: int, horizon: int, length: int) -> ForecastingModel:
     if season > 1:
         return ExponentialSmoothing(seasonal_periods=season)
     return ExponentialSmoothing(seasonal=SeasonalityMode.NONE)
@@ -48,7 +48,7 @@ def _theta(season: int, horizon: int, length: int) -> ForecastingModel:
 
 
 def _lstm(season: int, horizon: int, length: int) -> ForecastingModel:
-    # three seasons show the LSTM what repeats; half of the training part must be left for windows
+    # three seasons of input show the repetition; half of the training part is left for windows
     wanted = max(3 * season, 2 * horizon)
     input_length = max(1, min(wanted, (length - horizon) // 2))
     return LSTMSeqModel(
@@ -59,11 +59,11 @@ def _lstm(season: int, horizon: int, length: int) -> ForecastingModel:
     )
 
 
-# each makes a model for a season, a horizon and a training length, all in time steps
+# each creates a model for a season, a horizon and a training length, all in time steps
 MODELS: dict[str, Callable[[int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
     "ARIMA": _arima,
-    "ExponentialSmoothing": _smoothing,
+    "ExponentialSmoothing": _exponential_smoothing,
     "Theta": _theta,
     "NaiveSeasonal": lambda season, *_: NaiveSeasonal(K=season),
     "NaiveDrift": lambda *_: NaiveDrift(),
@@ -76,7 +76,7 @@ def check_models(models: Models) -> list[str]:
     Raises
     ------
     ValueError
-        If a name is not in `MODELS`, or there is none, or one that two models share.
+        If a name is not in `MODELS`, if there is no name, or if two models have the same one.
     """
     if isinstance(models, Mapping) and models:
         names = [str(name) for name in models]
@@ -85,8 +85,8 @@ def check_models(models: Models) -> list[str]:
         return names
     if isinstance(models, str) or not isinstance(models, Iterable | None):
         raise ValueError(
-            f"`models` must be a list of names out of {list(MODELS)}, or Darts models by the names "
-            f"they shall have ({{'mine': ...}}), received {models!r}."
+            f"`models` must be a list of names out of {list(MODELS)}, or a mapping of names to "
+            f"Darts models ({{'mine': ...}}), received {models!r}."
         )
     names = list(MODELS) if models is None else list(dict.fromkeys(models))
     if not names or any(name not in MODELS for name in names):
@@ -95,17 +95,18 @@ def check_models(models: Models) -> list[str]:
 
 
 def make_models(models: Models, *sizes: int) -> dict[str, ForecastingModel]:
-    """Return the models by their names, made for a season, a horizon and a training length."""
+    """Return the models by name, created for a season, a horizon and a training length."""
     if isinstance(models, Mapping):
         return {str(name): model for name, model in models.items()}
     return {name: MODELS[name](*sizes) for name in check_models(models)}
 
 
 def find_seasonality(series: TimeSeries) -> int:
-    """Return the number of time steps of a season, by the calendar; 1 for none."""
+    """Return the season that the frequency of a series implies, in time steps; 1 for none."""
     if not series.has_datetime_index:
         return 1
-    days = series.duration / (len(series) - 1) / pd.Timedelta(days=1)
-    steps = (365.25 if days > 5 else 7 if days >= 1 else 1) / days
-    # a year has 52.2 weeks, but a week has no whole number of two days
+    days_per_step = series.duration / (len(series) - 1) / pd.Timedelta(days=1)
+    days_per_season = 365.25 if days_per_step > 5 else 7 if days_per_step >= 1 else 1
+    steps = days_per_season / days_per_step
+    # 52.2 weeks are a year, but 3.5 steps of two days are not a week
     return max(1, round(steps)) if abs(steps - round(steps)) < 0.3 else 1

@@ -1,7 +1,8 @@
-"""A leaderboard of forecasters, on one series or on many: numbers only.
+"""Compare forecasting models on one series or on many: scores and forecasts as tables.
 
-One series is run and scored by `scoring.py`; here many of them are cut into chunks, sent to workers
-(`parallel.py`), kept on disk (`results.py`) and summed up. Pictures are in `plotting.py`.
+`evaluation.py` evaluates a single series. This file divides many series into chunks, sends them to
+workers (`parallel.py`), stores the results (`results_folder.py`) and summarises them. Plots are in
+`plotting.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,23 +32,23 @@ __all__ = ["MODELS", "Comparison", "compare"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes
     ----------
     scores
         A row per model, the best MASE first: `model`, `folds`, `horizon`, `seasonality` (time
-        steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each the mean over folds
-        and components, `fit_seconds` and `predict_seconds` (wall clock, all folds; what is not
-        spent in ``predict`` counts as fit), `error` (why a model has no scores), and the versions
-        of the packages at work. Of several series: means over those that every model scored which
-        scored any, their number `series`, and the number `failed` of those that have no MASE of
-        this model; `RMSE` and `seasonality`, which differ from series to series, are left out.
+        steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each averaged over folds
+        and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds), `error`
+        (why a model has no scores), and package versions. For many series: means over the series
+        that all successful models scored, the number `series` of these, and the number `failed` of
+        series without a MASE of this model; `RMSE` and `seasonality`, which are not comparable
+        between series, are left out.
     per_series
-        A row per series, in their order, and model, the best MASE first: as `scores` of one series,
-        with a column `series` for its name or number.
+        A row per series, in their order, and model, the best MASE first: the columns of `scores`
+        for one series, and `series`, its name or index.
     series
-        The series that were forecast, by name or number.
+        The series by name or index.
     """
 
     scores: pd.DataFrame
@@ -59,20 +60,20 @@ class Comparison:
     def forecasts(self) -> pd.DataFrame:
         """A row per model, fold, time and component: `forecast` and the `actual` value.
 
-        Of several series there is a column `series` in front. Read from disk when first asked for,
-        if ``out`` was given.
+        For many series the first column is `series`. With ``out``, the table is read from disk on
+        first access.
         """
         return self._load_forecasts()
 
     def plot(self, component: str | None = None, series: Any = None) -> "Figure":
-        """Draw the end of a series and every model's forecasts (see `plot_comparison`).
+        """Plot the end of a series and the forecasts of every model (see `plot_comparison`).
 
         Parameters
         ----------
         component
-            Which component to draw; all by default.
+            The component to plot; all by default.
         series
-            Name or number of the series; by default the first that any model could forecast.
+            Name or index of the series; by default the first with a forecast.
 
         Raises
         ------
@@ -104,44 +105,47 @@ def compare(
     n_jobs: int | None = None,
     out: str | Path | None = None,
 ) -> Comparison:
-    """Backtest several models on the same folds of a series and rank them; or of many series.
+    """Backtest several models on the same folds of one or many series, and rank them.
 
     Parameters
     ----------
     series
-        The series to forecast, of one or more components; or a sequence of them, or a mapping with
-        names for them, each of which is forecast on its own.
+        The series to forecast, of one or more components; or a sequence, or a mapping of names to
+        series, each of which is forecast independently.
     horizon
         Number of time steps to forecast in each fold.
     models
-        Names out of `MODELS`, or Darts models by the names they shall have; all of `MODELS` by
-        default. Models of single components are fitted component by component; of models with a
-        likelihood the median is scored.
+        Names out of `MODELS`, or a mapping of names to Darts models; all of `MODELS` by default.
+        Univariate models are fitted to each component separately. Models with a likelihood are
+        scored by the median of their forecast.
     folds
-        Number of folds. Fold k trains on all that precedes the last ``folds - k`` horizons.
+        Number of folds. Fold k = 1, 2, ... trains on all but the last ``folds - k + 1`` horizons of
+        the series.
     seasonality
-        Number of time steps of a season. By default a year of steps longer than days (12 months, 4
-        quarters, 52 weeks), a week of days (7, or 5 business days), or a day of shorter steps (24
-        hours); 1, which is none, for an index of integers, for steps that do not divide their
-        cycle, and where the first fold trains on less than two seasons.
+        Number of time steps of a season, for MASE and the models of `MODELS`. By default it follows
+        from the frequency: a year for steps longer than days (12 months, 4 quarters, 52 weeks), a
+        week for days (7, or 5 business days), a day for shorter steps (24 hours). It is 1 (no
+        season) for an integer index, for steps that do not divide their season, and if the first
+        training part is shorter than two seasons.
     show_progress
-        Whether to show a progress bar over the models, or over the series.
+        Whether to show a progress bar over the models, or over the series if there are many.
     n_jobs
-        Number of processes among which many series are divided, in chunks; -1 for one per core.
-        Default: what ``joblib.parallel_config`` says, which also leads to a cluster
-        (``joblib.parallel_config(backend="dask")``; of Ray's, name the workers: ``n_jobs=-1``), and
-        one otherwise.
+        Number of processes for many series, which are divided into chunks; -1 for one per core. By
+        default ``joblib.parallel_config`` decides, which also selects a cluster
+        (``joblib.parallel_config(backend="dask")``; Ray needs ``n_jobs=-1`` too), and otherwise
+        there is one process.
     out
-        Folder for `scores.csv`, `per_series.csv` and `forecasts.csv` of many series. It is filled
-        while they run, and a second start skips the series that are done.
+        Folder for `scores.csv`, `forecasts.csv` and, for many series, `per_series.csv`. The results
+        of many series are stored as they arrive, and a repeated call evaluates only the series that
+        are missing.
 
     Returns
     -------
     Comparison
-        Scores, forecasts, and `.plot()`. A model that fails has a row with its error. Of many
-        series, one that no model can be run on, too short for instance, has a row with the error
-        for each model; so have the series of a chunk whose worker died twice, which the next start
-        from ``out`` tries again.
+        Scores, forecasts, and `.plot()`. A model that fails has a row with its error. If there are
+        many series, those that cannot be evaluated, because they are too short for instance, have
+        a row with the error for each model. So have the series of a chunk whose worker died twice;
+        a repeated call with the same ``out`` evaluates these again.
 
     Raises
     ------
@@ -151,13 +155,17 @@ def compare(
 
     Notes
     -----
-    Missing values (NaN) are not scored. `LSTMSeqModel` learns around them; for other models those
-    of the training part are interpolated.
+    Missing values (NaN) are not scored. `LSTMSeqModel` masks them; for other models those of the
+    training part are interpolated.
 
-    The models of `MODELS` get the seasonality; the LSTM's window takes three seasons and at least
-    two horizons, as far as the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
-    (1, 1, 1) if there is no season or one of more than 24 steps. They run on one thread; Darts
-    models of your own run as you set them up, but on one thread where there are several workers.
+    The input window of the default `LSTMSeqModel` covers three seasons and at least two horizons,
+    as far as the length of the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
+    (1, 1, 1) without a season or with one of more than 24 steps. The models of `MODELS` run on one
+    thread. Darts models that you pass run with your settings, on one thread if there are several
+    workers.
+
+    All folds of an `LSTMSeqModel` are trained together. A `ConformalModel` of Darts is not
+    refitted: it calibrates the fitted model that it holds.
 
     Examples
     --------
@@ -168,12 +176,12 @@ def compare(
     ... )
     >>> sorted(result.scores["model"])
     ['NaiveDrift', 'NaiveSeasonal']
-    >>> rivers = {"Nile": nile(), "its youth": nile()[:50], "its spring": nile()[:5]}
-    >>> many = compare(rivers, horizon=5, models=["NaiveDrift"], show_progress=False)
-    >>> many.scores[["series", "failed"]].values.tolist()
+    >>> series = {"all years": nile(), "50 years": nile()[:50], "5 years": nile()[:5]}
+    >>> result = compare(series, horizon=5, models=["NaiveDrift"], show_progress=False)
+    >>> result.scores[["series", "failed"]].values.tolist()
     [[2, 1]]
     """
-    contest = Evaluation(
+    evaluation = Evaluation(
         check_positive_integer("horizon", horizon),
         check_positive_integer("folds", folds),
         models,
@@ -182,96 +190,100 @@ def compare(
     check_models(models)
     count_workers(n_jobs)
     if not isinstance(series, TimeSeries):
-        return _compare_many(_named(series), contest, show_progress, n_jobs, out)
-    table, found = contest.run(series, partial(tqdm, desc="Comparing", disable=not show_progress))
+        return _compare_many(_by_name(series), evaluation, show_progress, n_jobs, out)
+    progress = partial(tqdm, desc="Comparing", disable=not show_progress)
+    table, forecasts = evaluation.run(series, progress)
     table = table.sort_values("MASE").reset_index(drop=True)
-    scores, found = table.assign(**_versions()), found.reset_index(drop=True)
+    scores, forecasts = table.assign(**_versions()), forecasts.reset_index(drop=True)
     if out is not None:
-        ResultsFolder(out).finish({"scores.csv": scores, "forecasts.csv": found})
-    return Comparison(scores, table.assign(series=0), {0: series}, found.copy)
+        ResultsFolder(out).write_tables({"scores.csv": scores, "forecasts.csv": forecasts})
+    return Comparison(scores, table.assign(series=0), {0: series}, forecasts.copy)
 
 
 def _compare_many(
     series: Mapping[Any, TimeSeries],
-    contest: Evaluation,
+    evaluation: Evaluation,
     show_progress: bool,
     n_jobs: int | None,
     out: str | Path | None,
 ) -> Comparison:
-    names = {fingerprint(name, one): name for name, one in series.items()}
+    names = {fingerprint(name, target): name for name, target in series.items()}
     if len(names) < len(series):
         raise ValueError("`series` holds equal series with names that look the same; rename them.")
     folder = None if out is None else ResultsFolder(out)
-    scores, forecasts, skipped = [], [], set()
+    scores, forecasts, finished = [], [], set()
     if folder is not None:
-        # models of your own are part of the settings, ours are known by their names in any order
-        is_own = isinstance(contest.models, Mapping)
-        models = make_models(contest.models) if is_own else sorted(check_models(contest.models))
-        folder.keep_to({**vars(contest), "models": models, **_versions()})
+        # Darts models are part of the settings; of `MODELS` the names, in any order
+        models: Any = sorted(check_models(evaluation.models))
+        if isinstance(evaluation.models, Mapping):
+            models = make_models(evaluation.models)
+        folder.check_settings({**vars(evaluation), "models": models, **_versions()})
         scores.append(folder.scores(names))
-        skipped = set(scores[0]["series"])
-    left = [key for key in names if key not in skipped]
+        finished = set(scores[0]["series"])
+    pending = [key for key in names if key not in finished]
     chunks = [
-        {left[number]: series[names[left[number]]] for number in part}
-        for part in chunk_ranges(len(left), count_workers(n_jobs))
+        {pending[index]: series[names[pending[index]]] for index in indices}
+        for indices in chunk_ranges(len(pending), count_workers(n_jobs))
     ]
     bar = tqdm(desc="Comparing", total=len(names), unit="series", disable=not show_progress)
     with bar:
-        bar.update(len(skipped))
-        for number, result in run_chunks(contest.run_chunk, chunks, n_jobs):
+        bar.update(len(finished))
+        for number, result in run_chunks(evaluation.run_chunk, chunks, n_jobs):
             bar.update(len(chunks[number]))
             if isinstance(result, Exception):
-                lost = contest.failed(f"the worker was lost: {type(result).__name__}: {result}")
-                # not kept on disk: the next start tries again
-                scores += [lost.assign(series=key) for key in chunks[number]]
+                error = f"the worker was lost: {type(result).__name__}: {result}"
+                # not stored on disk, so that a repeated call evaluates these series again
+                scores += [evaluation.failed(error).assign(series=key) for key in chunks[number]]
                 continue
             scores.append(result[0])
             if folder is None:
                 forecasts.append(result[1])
             else:
                 folder.add(*result)
-    table = _rename(pd.concat(scores), names, "MASE")
+    table = _restore_names(pd.concat(scores), names, "MASE")
     summary = _summarize(table)
     if folder is None:
-        return Comparison(summary, table, series, partial(_tidy, forecasts, names))
-    parts = (_rename(part, names) for part in folder.forecasts(names))
-    folder.finish({"scores.csv": summary, "per_series.csv": table, "forecasts.csv": parts})
-    return Comparison(summary, table, series, partial(_tidy_folder, folder, names, series))
+        return Comparison(summary, table, series, partial(_join_forecasts, forecasts, names))
+    parts = (_restore_names(part, names) for part in folder.forecasts(names))
+    folder.write_tables({"scores.csv": summary, "per_series.csv": table, "forecasts.csv": parts})
+    return Comparison(summary, table, series, partial(_read_forecasts, folder, names, series))
 
 
-def _rename(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
-    """Give the series their names in the place of fingerprints, and their order."""
-    place = {key: number for number, key in enumerate(names)}
-    table = table.assign(place=table["series"].map(place))
-    table = table.sort_values(["place", *by], kind="stable").drop(columns="place")
+def _restore_names(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
+    """Replace fingerprints by the names of the series, and sort the series as the user did."""
+    positions = {key: position for position, key in enumerate(names)}
+    table = table.assign(position=table["series"].map(positions))
+    table = table.sort_values(["position", *by], kind="stable").drop(columns="position")
     others = [column for column in table.columns if column != "series"]
     table = table.assign(series=table["series"].map(names))
     return table[["series", *others]].reset_index(drop=True)
 
 
-def _tidy(forecasts: list[pd.DataFrame], names: Mapping[str, Any]) -> pd.DataFrame:
-    full = [one for one in forecasts if not one.empty]
-    found = pd.concat(full) if full else pd.DataFrame(columns=["series", *FORECASTS])
-    return _rename(found, names)
+def _join_forecasts(forecasts: list[pd.DataFrame], names: Mapping[str, Any]) -> pd.DataFrame:
+    tables = [table for table in forecasts if not table.empty]
+    joined = pd.concat(tables) if tables else pd.DataFrame(columns=["series", *FORECASTS])
+    return _restore_names(joined, names)
 
 
-def _tidy_folder(
+def _read_forecasts(
     folder: ResultsFolder, names: Mapping[str, Any], series: Mapping[Any, TimeSeries]
 ) -> pd.DataFrame:
-    found = _tidy(list(folder.forecasts(names)), names)
-    dated = found["series"].isin([k for k, one in series.items() if one.has_datetime_index])
-    # hours of one series stand beside the days of another, and beside numbers
-    dates = pd.to_datetime(found["time"][dated], format="ISO8601")
-    numbers = pd.to_numeric(found["time"][~dated])
+    table = _join_forecasts(list(folder.forecasts(names)), names)
+    with_dates = [name for name, target in series.items() if target.has_datetime_index]
+    dated = table["series"].isin(with_dates)
+    # series with dates of different resolution, and with an integer index, share the column
+    dates = pd.to_datetime(table["time"][dated], format="ISO8601")
+    numbers = pd.to_numeric(table["time"][~dated])
     parts = [part for part in (dates, numbers) if len(part)] or [dates]
-    return found.assign(time=pd.concat(parts))
+    return table.assign(time=pd.concat(parts))
 
 
 def _summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per model over all series, the best MASE first."""
     scored = table[table["MASE"].notna()]
     counts = scored.groupby("series", dropna=False).size()
-    common = counts.index[counts == scored["model"].nunique()]  # else an easy subset would win
+    # a model that failed on the difficult series must not win by that
+    common = counts.index[counts == scored["model"].nunique()]
     means = scored[scored["series"].isin(common)].groupby("model")
     rows = table.groupby("model", sort=False)
     summary = pd.DataFrame(
@@ -282,26 +294,27 @@ def _summarize(table: pd.DataFrame) -> pd.DataFrame:
             "failed": rows.size() - rows["MASE"].count(),
         }
     ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
-    # of a model without scores, one error for all
+    # the first error of a model that failed on all series
     summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
     summary.loc[summary["failed"] == rows.size(), "series"] = 0
     ranked = summary.sort_values("MASE").reset_index()
     return ranked.assign(**_versions())
 
 
-def _named(series: Any) -> dict[Any, TimeSeries]:
+def _by_name(series: Any) -> dict[Any, TimeSeries]:
     if not isinstance(series, (Sequence, Mapping)) or isinstance(series, str):
         raise ValueError(
-            f"`series` must be a Darts `TimeSeries`, received {type(series).__name__}. "
-            f"`TimeSeries.from_dataframe` and its kin make one."
+            f"`series` must be a Darts `TimeSeries`, received {type(series).__name__}. Create one "
+            f"with `TimeSeries.from_dataframe` or another `TimeSeries.from_...` method."
         )
     named = dict(series) if isinstance(series, Mapping) else dict(enumerate(series))
     if not named:
         raise ValueError("`series` is empty; it must hold at least one `TimeSeries`.")
-    for name, one in named.items():
-        if not isinstance(one, TimeSeries):
+    for name, value in named.items():
+        if not isinstance(value, TimeSeries):
             raise ValueError(
-                f"`series` must hold Darts `TimeSeries`, received {type(one).__name__} at {name!r}."
+                f"`series` must hold Darts `TimeSeries`, received {type(value).__name__} at "
+                f"{name!r}."
             )
     return named
 

@@ -1,18 +1,18 @@
-"""Backtest models on one series, and time and score them: a row for each model.
+"""Evaluate models on one series: folds, fitting, forecasts and scores, a row for each model.
 
-Folds, refitting and metrics are Darts' own backtest. Every model sees the same folds: the training
-part grows, the last parts of one horizon each are forecast. What happens to the rows is up to
-`comparison.py`.
+All models share the folds: an expanding training part, then one horizon to forecast. Metrics are
+Darts'. Default models are in `baselines.py`, several series and results on disk in `compare.py`.
+
+Source: the loop of Darts' `historical_forecasts(retrain=True)`, written out with public methods so
+that fitting and predicting are timed separately.
 """
 
 import logging
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -20,23 +20,25 @@ from darts import TimeSeries
 from darts.dataprocessing.transformers import MissingValuesFiller
 from darts.metrics import mase, rmse, smape
 from darts.models import MultivariateModel
+from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from threadpoolctl import threadpool_limits
 
 from darts_lstm_seq.comparison.baselines import Models, check_models, find_seasonality, make_models
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.model.stacking import fit_together
 from darts_lstm_seq.parallel import process_lock
 
 SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "error"]
 FORECASTS = ["model", "fold", "time", "component", "forecast", "actual"]
 
-# forecasts drawn from a likelihood, whose median is scored
+# drawn from models with a likelihood; the median is scored
 _SAMPLES = 500
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What every series of a comparison is put through; see `compare` for the parameters."""
+    """The settings of a comparison, applied to one series at a time; parameters as in `compare`."""
 
     horizon: int
     folds: int
@@ -44,16 +46,16 @@ class Evaluation:
     seasonality: int | None = None
 
     def run(
-        self, series: TimeSeries, watch: Callable[[Iterable[str]], Iterable[str]] = iter
+        self, series: TimeSeries, progress: Callable[[Iterable[str]], Iterable[str]] = iter
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return a row of scores for each model, and its forecasts, for one series.
+        """Return the scores and the forecasts of all models for one series.
 
         Parameters
         ----------
         series
             The series.
-        watch
-            Wraps the names of the models that are run one after another.
+        progress
+            Wraps the iteration over the names of the models, to show a progress bar.
 
         Returns
         -------
@@ -63,191 +65,193 @@ class Evaluation:
         Raises
         ------
         ValueError
-            If the series is too short, constant, without any value or infinite somewhere.
+            If the series is too short, constant, entirely missing or infinite somewhere.
         """
-        horizon, folds = self.horizon, self.folds
-        train_length = len(series) - folds * horizon
-        needed = folds * horizon + max(2 * horizon, 4)
-        if len(series) < needed:
-            raise ValueError(
-                f"`series` has {len(series)} time steps, too few for {folds} folds of horizon "
-                f"{horizon}, which need {needed}. Lower `horizon` or `folds`."
-            )
-        values = series.values(copy=False)
-        if np.isnan(values).all():
-            raise ValueError("`series` holds nothing but missing values (NaN).")
-        infinite = np.isinf(values).any(axis=1)
-        if infinite.any():
-            time = series.time_index[int(np.argmax(infinite))]
-            raise ValueError(
-                f"`series` is infinite at {time}. Correct it, or make it missing (NaN)."
-            )
-        if not (np.nanmax(values) > np.nanmin(values)):
-            raise ValueError(
-                f"`series` is constant ({np.nanmin(values)}): there is nothing to learn, and no "
-                f"change that errors could be measured by. Leave it out."
-            )
+        _check_series(series, self.horizon, self.folds)
+        train_length = len(series) - self.folds * self.horizon
         season = find_seasonality(series) if self.seasonality is None else self.seasonality
         if 2 * season > train_length:
-            season = 1  # less than two seasons teach nothing about them
-        models = make_models(self.models, season, horizon, train_length)
+            season = 1  # it cannot be estimated from less than two seasons
+        models = make_models(self.models, season, self.horizon, train_length)
+        settings = {"folds": self.folds, "horizon": self.horizon, "seasonality": season}
         rows, forecasts = [], []
         # models this small gain nothing from more threads, and lose a lot on busy cores: with two
         # on two cores ARIMA took 8 times as long, the LSTM 50 times
         limit = None if isinstance(self.models, Mapping) else 1
-        with process_lock, threadpool_limits(limit):
-            for name in watch(models):
-                row = {"model": name, "folds": folds, "horizon": horizon, "seasonality": season}
+        with process_lock, threadpool_limits(limit), _quiet_logging():
+            for name in progress(models):
+                row = {"model": name, **settings}
                 try:
-                    scores, found = _backtest(models[name], series, horizon, folds, season)
-                    forecasts.append(found.assign(model=name))
+                    scores, frame = _evaluate(
+                        models[name], series, self.horizon, self.folds, season
+                    )
+                    forecasts.append(frame.assign(model=name))
                     rows.append(row | scores)
                 except Exception as error:
                     rows.append(row | {"error": f"{type(error).__name__}: {error}"})
-        table = pd.DataFrame(rows).reindex(columns=[*row, *SCORES])
+        table = pd.DataFrame(rows).reindex(columns=["model", *settings, *SCORES])
         found = pd.concat(forecasts) if forecasts else pd.DataFrame()
         return table, found.reindex(columns=FORECASTS)
 
     def run_chunk(self, chunk: Mapping[str, TimeSeries]) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the rows of several series; one that cannot be run has its error in each row.
+        """Return the scores and the forecasts of several series.
+
+        A series that cannot be evaluated has its error in the row of each model.
 
         Parameters
         ----------
         chunk
-            The series by the keys that shall stand in the column `series`.
+            The series, by the values for the column `series`.
         """
         scores, forecasts = [], []
         for key, series in chunk.items():
-            table, found = self._run_safely(series)
+            try:
+                table, found = self.run(series)
+            except Exception as error:
+                table = self.failed(f"{type(error).__name__}: {error}")
+                found = pd.DataFrame(columns=FORECASTS)
             scores.append(table.assign(series=key))
-            if not found.empty:  # whose types would be taken over
+            if not found.empty:  # an empty frame would change the column types
                 forecasts.append(found.assign(series=key))
         found = pd.concat(forecasts) if forecasts else pd.DataFrame(columns=["series", *FORECASTS])
         return pd.concat(scores), found
 
-    def _run_safely(self, series: TimeSeries) -> tuple[pd.DataFrame, pd.DataFrame]:
-        try:
-            return self.run(series)
-        except Exception as error:
-            return self.failed(f"{type(error).__name__}: {error}"), pd.DataFrame(columns=FORECASTS)
-
     def failed(self, error: str) -> pd.DataFrame:
-        """Return the rows of a series that no model could be run on."""
+        """Return the score rows of a series that could not be evaluated."""
         columns = ["model", "folds", "horizon", "seasonality", *SCORES]
         rows = [{"model": name, "error": error} for name in check_models(self.models)]
         table = pd.DataFrame(rows).reindex(columns=columns)
         return table.assign(folds=self.folds, horizon=self.horizon)
 
 
-def _backtest(
+def _check_series(series: TimeSeries, horizon: int, folds: int) -> None:
+    needed = folds * horizon + max(2 * horizon, 4)
+    if len(series) < needed:
+        raise ValueError(
+            f"`series` has {len(series)} time steps, too few for {folds} folds of horizon "
+            f"{horizon}, which need {needed}. Lower `horizon` or `folds`."
+        )
+    values = series.values(copy=False)
+    if np.isnan(values).all():
+        raise ValueError("`series` holds nothing but missing values (NaN).")
+    infinite = np.isinf(values).any(axis=1)
+    if infinite.any():
+        time = series.time_index[int(np.argmax(infinite))]
+        raise ValueError(f"`series` is infinite at {time}. Correct it, or make it missing (NaN).")
+    if not (np.nanmax(values) > np.nanmin(values)):
+        raise ValueError(
+            f"`series` is constant ({np.nanmin(values)}), so errors have no scale to be compared "
+            f"with. Leave it out."
+        )
+
+
+def _evaluate(
     model: ForecastingModel, series: TimeSeries, horizon: int, folds: int, season: int
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    bridge = np.isnan(series.values(copy=False)).any() and not isinstance(model, LSTMSeqModel)
-    samples = _SAMPLES if model.supports_likelihood_parameter_prediction else 1
+    """Return the scores of one model and its forecasts, a row for each predicted value."""
+    ends = [len(series) - fold * horizon for fold in range(folds, 0, -1)]
+    training_parts = [series[:end] for end in ends]
+    # LSTMSeqModel masks missing values itself
+    if np.isnan(series.values(copy=False)).any() and not isinstance(model, LSTMSeqModel):
+        training_parts = MissingValuesFiller().transform(training_parts)
+    n_samples = _SAMPLES if model.supports_likelihood_parameter_prediction else 1
     if series.n_components > 1 and not model.supports_multivariate:
         model = MultivariateModel(model)
-    with _quiet_logging(), _timed_predict(type(model)) as predict_seconds:
-        start = time.perf_counter()
-        forecasts = model.historical_forecasts(
-            series,
-            start=len(series) - folds * horizon,
-            start_format="position",
-            forecast_horizon=horizon,
-            stride=horizon,
-            retrain=True,
-            last_points_only=False,
-            show_warnings=False,
-            num_samples=samples,
-            data_transformers={"series": MissingValuesFiller()} if bridge else None,
-        )
-        seconds = time.perf_counter() - start
-        if forecasts[0].start_time() != series.time_index[-folds * horizon]:
+    forecasts, fit_seconds, predict_seconds = _forecast_folds(
+        model, training_parts, horizon, n_samples
+    )
+    for forecast, end in zip(forecasts, ends, strict=True):
+        if forecast.start_time() != series.time_index[end]:
             raise ValueError(
-                f"the model needs more time steps than the {len(series) - folds * horizon} on "
-                f"which the first fold trains. Lower `horizon` or `folds`."
+                f"the forecast starts at {forecast.start_time()}, not right after the training "
+                f"part at {series.time_index[end]}. Use a model without `output_chunk_shift`."
             )
-        forecasts = [_median(forecast) for forecast in forecasts]
-        scores = model.backtest(
-            series,
-            historical_forecasts=forecasts,
-            last_points_only=False,
-            metric=[mase, smape, rmse],
-            metric_kwargs=[{"m": season}, {}, {}],
-            reduction=np.nanmean,  # a fold may hold nothing but missing values
-        )
-    frames = [
-        pd.DataFrame(
-            {
-                "fold": fold,
-                "time": np.tile(forecast.time_index, forecast.n_components),
-                "component": np.repeat(forecast.components, len(forecast)),
-                "forecast": forecast.values().ravel(order="F"),
-                "actual": series.slice_intersect(forecast).values().ravel(order="F"),
-            }
-        )
-        for fold, forecast in enumerate(forecasts, start=1)
-    ]
-    row = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, scores), strict=True))
-    if np.isnan(row["RMSE"]):
+    errors = model.backtest(
+        series,
+        historical_forecasts=forecasts,
+        last_points_only=False,
+        metric=[mase, smape, rmse],
+        metric_kwargs=[{"m": season}, {}, {}],
+        reduction=np.nanmean,  # all actual values of a fold may be missing
+    )
+    scores = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, errors), strict=True))
+    if np.isnan(scores["RMSE"]):
         raise ValueError("nothing to score: forecasts or actual values are missing in all folds.")
-    if np.isinf(row["RMSE"]):
+    if np.isinf(scores["RMSE"]):
         raise ValueError("errors are too large to be squared. Scale the series down.")
-    row["predict_seconds"] = sum(predict_seconds)
-    # folds need not be fitted one by one, so there is no `fit` to watch
-    row["fit_seconds"] = seconds - row["predict_seconds"]
-    return row, pd.concat(frames)
+    scores |= {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
+    frames = [_to_frame(forecast, series).assign(fold=k) for k, forecast in enumerate(forecasts, 1)]
+    return scores, pd.concat(frames)
+
+
+def _forecast_folds(
+    model: ForecastingModel, training_parts: Sequence[TimeSeries], horizon: int, n_samples: int
+) -> tuple[list[TimeSeries], float, float]:
+    """Return a forecast after each training part, and the seconds of all fits and predictions."""
+    forecasts, fit_seconds, predict_seconds = [], 0.0, 0.0
+    fitted_models = _fit_folds(model, training_parts)
+    for training_part in training_parts:
+        start = perf_counter()
+        fitted = next(fitted_models)
+        middle = perf_counter()
+        # as in Darts: what is forecast need not be what a global model was fitted to
+        is_transferable = fitted.supports_transferable_series_prediction
+        arguments = {"series": training_part} if is_transferable else {}
+        forecast = fitted.predict(horizon, num_samples=n_samples, **arguments)
+        predict_seconds += perf_counter() - middle
+        fit_seconds += middle - start
+        forecasts.append(_median(forecast))
+    return forecasts, fit_seconds, predict_seconds
+
+
+def _fit_folds(
+    model: ForecastingModel, training_parts: Sequence[TimeSeries]
+) -> Iterator[ForecastingModel]:
+    """Yield a model fitted to each training part; those of an `LSTMSeqModel` together."""
+    if isinstance(model, ConformalModel):  # calibrates a model that is fitted already
+        yield from [model] * len(training_parts)
+    elif isinstance(model, LSTMSeqModel):
+        models = [model.untrained_model() for _ in training_parts]
+        fit_together(models, [{"series": training_part} for training_part in training_parts])
+        yield from models
+    else:
+        for training_part in training_parts:
+            yield model.untrained_model().fit(training_part)
 
 
 def _median(forecast: TimeSeries) -> TimeSeries:
     return forecast.with_values(np.median(forecast.all_values(), axis=2, keepdims=True))
 
 
-@contextmanager
-def _timed_predict(cls: type) -> Iterator[list[float]]:
-    """Collect the seconds of each call of a class' `predict` while the context lasts.
-
-    A backtest makes its models itself, so only their class can be watched.
-    """
-    seconds: list[float] = []
-    inherited = "predict" not in vars(cls)
-    original = cls.predict  # type: ignore[attr-defined]
-
-    @wraps(original)
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return original(*args, **kwargs)
-        finally:
-            seconds.append(time.perf_counter() - start)
-
-    cls.predict = timed  # type: ignore[attr-defined]
-    try:
-        yield seconds
-    finally:
-        if inherited:
-            del cls.predict  # type: ignore[attr-defined]
-        else:
-            cls.predict = original  # type: ignore[attr-defined]
+def _to_frame(forecast: TimeSeries, series: TimeSeries) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "time": np.tile(forecast.time_index, forecast.n_components),
+            "component": np.repeat(forecast.components, len(forecast)),
+            "forecast": forecast.values().ravel(order="F"),
+            "actual": series.slice_intersect(forecast).values().ravel(order="F"),
+        }
+    )
 
 
 @contextmanager
 def _quiet_logging() -> Iterator[None]:
-    """Keep what is told about every single fit from hiding the progress bar."""
+    """Silence Darts and Lightning, whose messages for each fit would hide the progress bar."""
     loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
     loggers += [
         logging.getLogger(name)
         for name in logging.root.manager.loggerDict
         if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
     ]
-    # an error has a row; the levels of a hundred loggers cost a tenth of a brief comparison
-    # (`benchmarks/bench_scaling.py`), for each change clears what all of them remember
-    before = [one.disabled for one in loggers]
-    for one in loggers:
-        one.disabled = True
+    # `disabled` instead of the level: setting a level clears the cache of every logger, which cost
+    # a tenth of a short comparison (`benchmarks/bench_scaling.py`)
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for one, disabled in zip(loggers, before, strict=True):
-            one.disabled = disabled
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled

@@ -1,7 +1,7 @@
-"""Pictures of a comparison and of a training; computes no scores.
+"""Plots of a comparison and of training losses; scores are computed elsewhere.
 
-Drawing is matplotlib's. Every function returns a figure that is not among those of `pyplot`: a
-notebook shows it, `figure.savefig` writes it.
+Drawing is matplotlib's. Every function returns a figure that is closed in `pyplot`: a notebook
+displays it once, `figure.savefig` writes it to a file.
 """
 
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-# the LSTM stands out; the others keep one hue each, distinct also for colour-blind readers
+# one colour per model, distinguishable for colour-blind readers; red is kept for the LSTM
 _FIRST = "LSTMSeqModel"
 _FIRST_COLOUR = "#d62728"
 _COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c564b", "#7f7f7f"]
@@ -23,27 +23,27 @@ def plot_comparison(
     scores: pd.DataFrame,
     component: str | None = None,
 ) -> Figure:
-    """Draw the end of a series, and every model's forecasts in a panel with its MASE.
+    """Plot the end of a series with the forecasts of each model in a panel of its own.
 
     Parameters
     ----------
     series
         The series that was forecast.
     forecasts, scores
-        As in `Comparison`.
+        Tables as in `Comparison`.
     component
-        Which component to draw; all by default.
+        The component to plot; all by default.
 
     Returns
     -------
     Figure
-        A panel per model, the best first; of several components each has a row of panels. Whatever
-        the models forecast is shaded, with a line where a forecast starts.
+        A panel per model, titled with its MASE, the best first; a row of panels per component if
+        there are several. The forecast period is shaded, with a line at the start of each fold.
 
     Raises
     ------
     ValueError
-        If the series has no such component, or there is no forecast to draw.
+        If the series has no such component, or if there is no forecast.
 
     Examples
     --------
@@ -87,24 +87,24 @@ def plot_comparison(
             axis.set_title(f"{name}   MASE {mase:.2f}", size=10, color=colours[name], weight=weight)
     for axis, (part, _, _) in zip(axes[:, 0], panels[::columns], strict=True):
         axis.set_ylabel(part, fontsize=9)
-    for index in range(len(panels), axes.size):  # places left empty; their dates go one row up
+    for index in range(len(panels), axes.size):  # unused; the panels above show the dates
         axes.flat[index].remove()
         axes.flat[index - columns].tick_params(labelbottom=True)
     figure.suptitle(
-        f"{folds} forecasts of horizon {horizon}, each model refitted before every one", fontsize=11
+        f"{folds} folds of horizon {horizon}, each model refitted for every fold", fontsize=11
     )
-    plt.close(figure)  # else a notebook shows it twice
+    plt.close(figure)  # otherwise a notebook displays it twice
     return figure
 
 
 def plot_losses(metrics: pd.DataFrame) -> Figure:
-    """Draw the losses of a training against its steps.
+    """Plot training and validation losses against the training step.
 
     Parameters
     ----------
     metrics
-        What Lightning's ``CSVLogger`` writes to ``metrics.csv``: a column `step`, and one for each
-        loss, such as `train_loss` and `val_loss`.
+        The table that Lightning's ``CSVLogger`` writes to ``metrics.csv``: a column `step`, and
+        one for each loss, such as `train_loss` and `val_loss`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def plot_losses(metrics: pd.DataFrame) -> Figure:
     Raises
     ------
     ValueError
-        If there is no `step` or no loss.
+        If there is no column `step` or no loss.
 
     Examples
     --------
@@ -130,17 +130,17 @@ def plot_losses(metrics: pd.DataFrame) -> Figure:
     if "step" not in metrics.columns or not losses:
         raise ValueError(
             f"`metrics` must have a column 'step' and one that ends with 'loss', received "
-            f"{list(metrics.columns)}. `pl_trainer_kwargs={{'logger': CSVLogger('logs')}}` makes "
-            f"Lightning write such a table."
+            f"{list(metrics.columns)}. With "
+            f"`pl_trainer_kwargs={{'logger': CSVLogger('logs')}}` Lightning writes such a table."
         )
     figure, axis = plt.subplots(figsize=(7, 3.5), layout="constrained")
     for name, colour in zip(losses, [_FIRST_COLOUR, *_COLOURS * len(losses)], strict=False):
-        logged = metrics.dropna(subset=[name])  # a row holds what was logged at one time
+        logged = metrics.dropna(subset=[name])  # rows hold the metrics logged at one time
         axis.plot(logged["step"], logged[name], color=colour, label=name)
     axis.set(xlabel="training step", ylabel="loss")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    plt.close(figure)  # else a notebook shows it twice
+    plt.close(figure)  # otherwise a notebook displays it twice
     return figure
 
 
@@ -149,7 +149,7 @@ def _draw(axis: Axes, history: TimeSeries, forecasts: pd.DataFrame, colour: str)
     axis.plot(times, history.values().ravel(), color="0.25", linewidth=1.2, label="actual")
     for fold, part in forecasts.groupby("fold"):
         label = "forecast" if fold == 1 else None
-        style = "-" if len(part) > 1 else "."  # a line needs two points
+        style = "-" if len(part) > 1 else "."  # a single point has no line
         axis.plot(part["time"], part["forecast"], style, color=colour, lw=1.8, label=label)
         axis.axvline(part["time"].iloc[0], color="0.75", linewidth=0.8, zorder=0)
     axis.axvspan(forecasts["time"].min(), times[-1], color="0.95", zorder=-1)

@@ -1,0 +1,151 @@
+"""The loop over folds: forecasts as from Darts' `historical_forecasts`, seconds as they passed.
+
+Models that cannot be refitted like others (conformal models, ensembles of fitted models) are here
+too.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from darts import TimeSeries
+from darts.models import (
+    ARIMA,
+    ConformalNaiveModel,
+    LinearRegressionModel,
+    NaiveDrift,
+    NaiveEnsembleModel,
+    NaiveSeasonal,
+)
+from darts.models.forecasting.forecasting_model import ForecastingModel
+
+from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.comparison import evaluation
+from darts_lstm_seq.comparison.evaluation import Evaluation
+
+HORIZON = 6
+
+
+def lstm(tiny: dict, **kwargs: Any) -> LSTMSeqModel:
+    return LSTMSeqModel(12, HORIZON, **tiny, **kwargs)
+
+
+def fitted_regression(series: TimeSeries) -> LinearRegressionModel:
+    return LinearRegressionModel(lags=12, output_chunk_length=HORIZON).fit(series[:60])
+
+
+MAKERS: dict[str, Callable[[TimeSeries, dict], ForecastingModel]] = {
+    "LSTM": lambda series, tiny: lstm(tiny),
+    "LSTM with dropout": lambda series, tiny: lstm(tiny | {"dropout": 0.5}),
+    "ARIMA": lambda series, tiny: ARIMA(1, 1, 0),
+    "naive": lambda series, tiny: NaiveSeasonal(K=12),
+    "regression": lambda series, tiny: LinearRegressionModel(lags=12),
+    "ensemble": lambda series, tiny: NaiveEnsembleModel([NaiveSeasonal(12), NaiveDrift()]),
+    "ensemble of fitted models": lambda series, tiny: NaiveEnsembleModel(
+        [fitted_regression(series), lstm(tiny).fit(series[:60])], train_forecasting_models=False
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_forecasts_are_those_of_darts_loop(name: str, seasonal: TimeSeries, tiny: dict) -> None:
+    model = MAKERS[name](seasonal, tiny)
+    expected = model.historical_forecasts(
+        seasonal,
+        start=-3 * HORIZON,
+        start_format="position",
+        forecast_horizon=HORIZON,
+        stride=HORIZON,
+        retrain=True,
+        last_points_only=False,
+        enable_optimization=False,  # each fold trained on its own
+    )
+    scores, found = Evaluation(HORIZON, 3, {"model": model}).run(seasonal)
+    assert scores["error"].isna().all(), scores["error"].tolist()
+    values = np.concatenate([forecast.values()[:, 0] for forecast in expected])
+    np.testing.assert_allclose(found["forecast"], values, rtol=1e-4)
+    assert found["time"].tolist() == [t for forecast in expected for t in forecast.time_index]
+    assert found["fold"].tolist() == [fold for fold in (1, 2, 3) for _ in range(HORIZON)]
+
+
+def test_a_conformal_model_keeps_the_model_it_calibrates(seasonal: TimeSeries) -> None:
+    fitted = fitted_regression(seasonal)
+    model = ConformalNaiveModel(fitted, quantiles=[0.1, 0.5, 0.9], random_state=0)
+    scores, found = Evaluation(HORIZON, 2, {"conformal": model}).run(seasonal)
+    assert scores["error"].isna().all(), scores["error"].tolist()
+    # the median of symmetric intervals is the forecast of the model, which is not refitted
+    expected = [fitted.predict(HORIZON, seasonal[:end]).values()[:, 0] for end in (108, 114)]
+    np.testing.assert_allclose(found["forecast"], np.concatenate(expected), rtol=0.01)
+    refitted = LinearRegressionModel(lags=12, output_chunk_length=HORIZON).fit(seasonal[:108])
+    assert np.abs(refitted.predict(HORIZON).values()[:, 0] - expected[0]).max() > 1
+
+
+def test_lstm_folds_are_predicted_once_and_fitted_together(
+    seasonal: TimeSeries, tiny: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    predict, fit_together = LSTMSeqModel.predict, evaluation.fit_together
+
+    def counting_predict(self: LSTMSeqModel, *args: Any, **kwargs: Any) -> Any:
+        calls.append("predict")
+        return predict(self, *args, **kwargs)
+
+    def counting_fit(models: Any, arguments: Any) -> None:
+        calls.append(f"fit {[len(given['series']) for given in arguments]}")
+        fit_together(models, arguments)
+
+    monkeypatch.setattr(LSTMSeqModel, "predict", counting_predict)
+    monkeypatch.setattr(evaluation, "fit_together", counting_fit)
+    start = perf_counter()
+    scores, _ = Evaluation(HORIZON, 3, {"lstm": lstm(tiny)}).run(seasonal)
+    wall = perf_counter() - start
+    assert calls == ["fit [102, 108, 114]", "predict", "predict", "predict"]
+    assert 0 < scores["predict_seconds"].item() < scores["fit_seconds"].item()
+    assert scores["fit_seconds"].item() + scores["predict_seconds"].item() <= wall
+
+
+class Clocked(NaiveDrift):
+    """Advances a clock by 2 seconds in `fit` and by 3 in `predict`; checks its class meanwhile."""
+
+    now = 0.0
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        Clocked.now += 2
+        assert Clocked.fit is FIT
+        assert Clocked.predict is PREDICT
+        return super().fit(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        Clocked.now += 3
+        assert Clocked.predict is PREDICT
+        assert "predict" not in vars(self)
+        return super().predict(*args, **kwargs)
+
+
+FIT, PREDICT = Clocked.fit, Clocked.predict
+
+
+def test_seconds_are_those_of_fit_and_predict(
+    seasonal: TimeSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "perf_counter", lambda: Clocked.now)
+    scores, _ = Evaluation(HORIZON, 4, {"clocked": Clocked()}).run(seasonal)
+    assert scores["error"].isna().all(), scores["error"].tolist()
+    assert scores["fit_seconds"].tolist() == [4 * 2]
+    assert scores["predict_seconds"].tolist() == [4 * 3]
+
+
+def test_forecasts_that_miss_the_fold_are_an_error(seasonal: TimeSeries, tiny: dict) -> None:
+    models = {"shifted": lstm(tiny, output_chunk_shift=2)}
+    scores, found = Evaluation(HORIZON, 2, models).run(seasonal)
+    assert found.empty
+    assert scores["error"].str.contains("2009-03.*2009-01.*without `output_chunk_shift`").all()
+
+
+def test_a_model_that_needs_a_longer_series_has_an_error(seasonal: TimeSeries) -> None:
+    models = {"long": LinearRegressionModel(lags=110)}
+    for folds, fails in ((1, False), (3, True)):
+        scores, _ = Evaluation(HORIZON, folds, models).run(seasonal)
+        assert scores["error"].notna().tolist() == [fails]
