@@ -7,7 +7,6 @@ Darts' dataset returns for its index, and `__getitem__` is Darts' own.
 Source: `darts.utils.data.SequentialTorchTrainingDataset`, `SequentialTorchInferenceDataset`.
 """
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -28,11 +27,7 @@ from darts.utils.data.torch_datasets.utils import (
 from torch import Tensor
 
 from darts_lstm_seq.batching.windows import Samples, SeriesBuffer, Windows
-from darts_lstm_seq.compat import (
-    collate_inference_samples,
-    collate_training_samples,
-    time_index,
-)
+from darts_lstm_seq.compat import time_index
 
 # S series, B samples of a batch, L input steps, T output steps, C components, K static covariates
 
@@ -41,46 +36,6 @@ from darts_lstm_seq.compat import (
 Parts = dict[str, tuple[str, int, int]]
 
 _FEATURES = ("series", "past_covariates", "future_covariates", "sample_weight")
-
-
-def collate(samples: Any) -> TorchTrainingBatch | TorchInferenceBatch:
-    """Return a batch: a collated one as it is, a list of samples collated by Darts.
-
-    One function serves the datasets of this file and Darts' own, in training and in prediction.
-
-    Parameters
-    ----------
-    samples
-        A batch, or a list of Darts' training or inference samples.
-
-    Examples
-    --------
-    >>> from darts.utils.timeseries_generation import sine_timeseries
-    >>> from torch.utils.data import DataLoader
-    >>> from darts_lstm_seq.batching.datasets import BatchTrainingDataset, collate
-    >>> dataset = BatchTrainingDataset(sine_timeseries(length=50), input_chunk_length=24)
-    >>> batch = next(iter(DataLoader(dataset, batch_size=8, collate_fn=collate)))
-    >>> batch.past_target.shape, batch.future_target.shape
-    (torch.Size([8, 24, 1]), torch.Size([8, 1, 1]))
-    """
-    if isinstance(samples, (TorchTrainingBatch, TorchInferenceBatch)):
-        return samples
-    if isinstance(samples[0], TorchInferenceSample):
-        return collate_inference_samples(samples)
-    return collate_training_samples(samples)
-
-
-def draw_batch(dataset: TorchDataset, indices: list[int]) -> Any:
-    """Return the samples of these indices as one batch, from any dataset."""
-    if hasattr(dataset, "__getitems__"):
-        return collate(dataset.__getitems__(indices))
-    return collate([dataset[index] for index in indices])
-
-
-def tensors_of(batch: Any) -> dict[str, Tensor]:
-    """Return the tensors of one of Darts' named batches, or inputs, by name."""
-    named = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-    return {name: x for name, x in named.items() if isinstance(x, Tensor)}
 
 
 class ValidationSeries(list[TimeSeries]):

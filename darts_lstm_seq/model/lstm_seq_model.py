@@ -38,12 +38,11 @@ from torch import nn
 from torch.utils.data import DistributedSampler
 from typing_extensions import override
 
+from darts_lstm_seq.batching.batches import collate, draw_batch
 from darts_lstm_seq.batching.datasets import (
     BatchInferenceDataset,
     BatchTrainingDataset,
     ValidationSeries,
-    collate,
-    draw_batch,
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length

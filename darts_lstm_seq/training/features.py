@@ -6,14 +6,10 @@ normalised before, in `module.py`; the arithmetic of scaling is in `normalizatio
 Source: `PLModuleInput` of Darts 0.48.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from darts.utils.data.torch_datasets.utils import PLModuleInput, TorchTrainingBatch
 from torch import Tensor, nn
 
-from darts_lstm_seq.batching.datasets import tensors_of
 from darts_lstm_seq.training.normalization import Standardizer
 
 # B batch, L input steps, T output steps, C target components, F past features,
@@ -96,8 +92,3 @@ class Features(nn.Module):
 def split_by_component(x: Tensor) -> Tensor:
     """Make each component of `x (B, _, C)` a row of its own, `(BC, _, 1)`."""
     return x.transpose(1, 2).flatten(0, 1).unsqueeze(-1)
-
-
-def map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply a function to each tensor of one of Darts' named batches or inputs."""
-    return batch.replace(**{name: function(x) for name, x in tensors_of(batch).items()})

@@ -26,12 +26,13 @@ from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 from typing_extensions import override
 
+from darts_lstm_seq.batching.batches import map_tensors
 from darts_lstm_seq.compat import has_prior
 from darts_lstm_seq.nn.ensemble import EnsembleNetwork
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 from darts_lstm_seq.training.ensemble_sampling import EnsembleSampling
-from darts_lstm_seq.training.features import Features, map_tensors, split_by_component
+from darts_lstm_seq.training.features import Features, split_by_component
 from darts_lstm_seq.training.initialization import quantile_biases, ridge_skip_weights
 from darts_lstm_seq.training.loss_logging import LossLogging
 from darts_lstm_seq.training.masked_loss import select_complete_steps, select_known

@@ -23,7 +23,8 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 from typing_extensions import override
 
-from darts_lstm_seq.batching.datasets import BatchTrainingDataset, draw_batch, tensors_of
+from darts_lstm_seq.batching.batches import draw_batch, tensors_of
+from darts_lstm_seq.batching.datasets import BatchTrainingDataset
 from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.optim import PerNetworkLearningRate, clip_grad_norm_per_network

@@ -24,11 +24,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Subset
 
 from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.batching.batches import collate, draw_batch
 from darts_lstm_seq.batching.datasets import (
     BatchInferenceDataset,
     BatchTrainingDataset,
-    collate,
-    draw_batch,
 )
 
 INDEXES: dict[str, Callable[[int, int], pd.Index]] = {
