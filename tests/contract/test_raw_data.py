@@ -36,7 +36,7 @@ def _error(
         retrain=False,
         last_points_only=False,
     )
-    return float(np.mean([mae(_series(evaluation), one) for one in forecasts]))
+    return float(np.mean([mae(_series(evaluation), forecast) for forecast in forecasts]))
 
 
 @pytest.fixture(scope="module")
