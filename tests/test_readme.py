@@ -32,6 +32,7 @@ def test_every_block_is_looked_at() -> None:
     assert len(PYTHON) + len(SHELL) == len(BLOCKS)
 
 
+@pytest.mark.slow
 def test_the_python_runs_each_block_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
     first, second = (run([sys.executable, "-c", code], tmp_path) for code in PYTHON)
     label, score = first.splitlines()[-1].split()  # what precedes it is Lightning's progress
@@ -52,6 +53,7 @@ def test_the_commands_name_what_the_project_has() -> None:
     assert "darts-lstm-seq" in PROJECT["scripts"]
 
 
+@pytest.mark.slow
 def test_the_main_job_ranks_the_lstm_before_seasonal_naive(tmp_path: Path) -> None:
     script, *arguments = shlex.split(MAIN_JOB.split("&&")[1])
     run([str(Path(sysconfig.get_path("scripts"), script)), *arguments], tmp_path)

@@ -349,7 +349,7 @@ def test_sample_weights_in_backtests(tiny: dict[str, Any], series: TimeSeries) -
     assert not np.array_equal(linear.values(), unweighted.values())
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.cluster)])
 def test_gridsearch(n_jobs: int, tiny: dict[str, Any], series: TimeSeries) -> None:
     fixed = {"output_chunk_length": 4, **tiny | {"n_epochs": 5}}
     grid = {"input_chunk_length": [6, 12], **{name: [value] for name, value in fixed.items()}}

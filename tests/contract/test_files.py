@@ -90,6 +90,7 @@ def test_an_unfitted_model_is_saved_and_loaded(
     np.testing.assert_allclose(loaded.fit(series).predict(4).values(), expected.values(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_loads_in_a_fresh_process(fitted: LSTMSeqModel, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     fitted.save(str(path))
@@ -238,6 +239,7 @@ def test_a_copy_predicts_the_same(
     np.testing.assert_array_equal(told(LSTMSeqModel.load(path)), told(twin))
 
 
+@pytest.mark.cluster
 def test_joblib_workers_predict_the_same(fitted: LSTMSeqModel) -> None:
     found = Parallel(n_jobs=2)(delayed(told)(fitted) for _ in range(2))
     for forecast in found:

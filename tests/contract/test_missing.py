@@ -37,6 +37,7 @@ def error(
     return float(np.mean(mae([complete] * len(forecasts), forecasts)))
 
 
+@pytest.mark.slow
 def test_ten_percent_removed_cost_less_than_fifteen_percent(tiny: dict[str, Any]) -> None:
     complete, gappy = [], []
     for seed in range(3):
