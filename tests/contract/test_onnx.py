@@ -17,6 +17,8 @@ from darts_lstm_seq import LSTMSeqModel
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx_tools = pytest.importorskip("darts.utils.onnx")
 pytest.importorskip("onnxscript")
+# an export takes two seconds
+pytestmark = pytest.mark.slow
 
 
 def agree(
