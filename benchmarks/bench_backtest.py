@@ -1,8 +1,8 @@
 """Claim: retrained backtests finish many times sooner, at no cost in accuracy.
 
 144 monthly points, 33 folds of 50 epochs, the same LSTM (H 32, L 24, T 12, batch 32) on all sides:
-ours as it comes (patches, normalisation) and as the tutorial's network, which is Darts' too.
-Afterwards the errors of our two paths, stack and loop, over 10 seeds.
+ours with its defaults (patches, normalisation) and as the tutorial's network, which is Darts' too.
+Afterwards the errors of our two implementations, stack and loop, over 10 seeds.
 
 Usage: `python benchmarks/bench_backtest.py [--repeats 2] [--threads 1] [--device cuda]`
 """

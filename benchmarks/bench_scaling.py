@@ -1,8 +1,8 @@
 """Cost of comparing many series: seconds and memory per series at 10, 100 and 1,000 of them.
 
 Each series has 72 months, and is forecast by a briefly trained LSTM (10 epochs) and by Theta on two
-folds of six months, so that what is measured is mostly the way around the models. No peer is timed:
-nobody else offers the job. The table goes to `scaling.md`.
+folds of six months, so that the overhead of `compare` shows. There is no peer with the same job to
+time. The table goes to `scaling.md`.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
     models = {"LSTMSeqModel": lstm, "Theta": Theta(seasonality_period=12)}
     rows = []
     for n_jobs in parsed.n_jobs:
-        # what workers cost to start is counted once, and not here
+        # starts the workers, which is not timed
         compare(make_series(2 * n_jobs), 6, models, 2, show_progress=False, n_jobs=n_jobs)
         for count in parsed.counts:
             series = make_series(count)

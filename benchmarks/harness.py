@@ -1,4 +1,4 @@
-"""Run ours and a peer alternately in one process and record the ratio of their times.
+"""Alternate between ours and a peer in one process and record the ratio of their times.
 
 One script per claim builds `Case`s and hands them to `main`. Absolute seconds depend on the
 machine and its load; the median of ratios of neighbouring runs is what may be quoted. Results are
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 RESULTS = Path(__file__).parent / "results"
-# nothing that prints, logs or writes files: both sides are timed at their work alone
+# nothing that prints, logs or writes files: only the work itself is timed
 QUIET_TRAINER = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
@@ -39,13 +39,13 @@ class Case:
     Parameters
     ----------
     work
-        What is done, in words.
+        Description of the work.
     ours, peer
-        Do it once. Only the call is timed: prepare before.
+        Do the work once. Only the call is timed; prepare before it.
     peer_name
-        Who the peer is.
+        Name of the peer.
     target
-        The ratio of peer seconds to our seconds that is to be reached.
+        The ratio of the peer's seconds to ours to be reached.
     """
 
     work: str
@@ -84,7 +84,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
 
 
 def where() -> dict[str, Any]:
-    """Return versions and hardware, to stand in every row."""
+    """Return versions and hardware, for every row."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

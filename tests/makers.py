@@ -86,6 +86,17 @@ def following(series: TimeSeries, n: int, gap: int = 0) -> pd.Index:
     return pd.date_range(index[-1], periods=n + gap + 1, freq=index.freq)[1 + gap :]
 
 
+def assert_near(forecast: TimeSeries, history: TimeSeries, ranges: float = 1.0) -> None:
+    """Assert finite values, at most `ranges` times its range beyond what a component has been."""
+    values = history.values()
+    lowest, highest = np.nanmin(values, axis=0)[:, None], np.nanmax(values, axis=0)[:, None]
+    margin = ranges * (highest - lowest)
+    found = forecast.all_values()
+    assert np.isfinite(found).all()
+    assert (lowest - margin <= found).all()
+    assert (found <= highest + margin).all()
+
+
 def random_tensor(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """Return standard normal values that depend on `seed` alone."""
     generator = torch.Generator().manual_seed(seed)

@@ -52,17 +52,17 @@ def patches(window: np.ndarray, length: int) -> np.ndarray:
 
 def bridge_gaps(values: np.ndarray) -> np.ndarray:
     """Fill NaN in `(L,)`: a line between neighbours, the nearest at the ends, or zero."""
-    known = [step for step in range(len(values)) if not np.isnan(values[step])]
+    observed = [step for step in range(len(values)) if not np.isnan(values[step])]
     filled = values.copy()
     for step in range(len(values)):
-        if step in known:
+        if step in observed:
             continue
-        left = [k for k in known if k < step]
-        right = [k for k in known if k > step]
+        left = [k for k in observed if k < step]
+        right = [k for k in observed if k > step]
         if left and right:
             a, b = left[-1], right[0]
             filled[step] = values[a] + (values[b] - values[a]) * (step - a) / (b - a)
-        elif known:
+        elif observed:
             filled[step] = values[left[-1] if left else right[0]]
         else:
             filled[step] = 0.0
@@ -85,7 +85,7 @@ def drawn_windows(
     for series, (start, count) in enumerate(zip(starts, counts, strict=True)):
         own = [start + number * step for number in range(count)]
         wanted = count if per_series is None else per_series
-        while len(own) < wanted:  # short series come round again
+        while len(own) < wanted:  # windows of short series repeat
             own.append(own[len(own) - count])
         drawn += [(series, start) for start in own[:wanted]]
     return drawn
@@ -93,7 +93,7 @@ def drawn_windows(
 
 def seasonal_forecast(
     window: list[float],
-    gains: list[float],
+    coefficients: list[float],
     matrix: list[list[float]],
     season: int,
     n_windows: int,
@@ -132,7 +132,10 @@ def seasonal_forecast(
             level - same,
         ]
         value = (1 - scarcity) * last + scarcity * same
-        value += sum(6 * scarcity * gain * part for gain, part in zip(gains, parts, strict=True))
+        value += sum(
+            6 * scarcity * coefficient * part
+            for coefficient, part in zip(coefficients, parts, strict=True)
+        )
         value += sum(3 * (1 - scarcity) * w * x for w, x in zip(matrix[step], window, strict=True))
         forecast.append(value)
     return forecast
@@ -164,21 +167,21 @@ def seasonal_regression(
     for step in range(steps):
         ahead = shift + step
         rows, labels = [], []
-        for other in range(steps):  # whose weights are the same
+        for other in range(steps):  # forecast steps that share their weights
             if (shift + other) // season == ahead // season:
                 for window, label, weight in zip(past, future, importance, strict=True):
                     rows.append(weight * np.array(features(window, (shift + other) % season)))
                     labels.append(weight * label[other])
-        # a penalty is as good as one more row for each weight
+        # the ridge penalty as one more row for each weight
         rows += list(np.sqrt(1e-3 * count * len(rows)) * np.eye(count))
         labels += [0.0] * count
         found = np.linalg.lstsq(np.array(rows), np.array(labels), rcond=None)[0]
         weights[step] = [found @ features(unit, ahead % season) for unit in np.eye(length)]
         last_season[step, length - season + ahead % season] = 1
 
-    def error(known: np.ndarray) -> float:
+    def error(weights: np.ndarray) -> float:
         missed = [
-            weight * (known @ window - label)
+            weight * (weights @ window - label)
             for window, label, weight in zip(past, future, importance, strict=True)
         ]
         return float(np.mean(np.square(missed)))

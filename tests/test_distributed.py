@@ -11,7 +11,10 @@ import pytest
 import torch
 import two_processes
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun lacks libuv there")
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(sys.platform == "win32", reason="torchrun lacks libuv there"),
+]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 FOUND = dict[str, Any]
 

@@ -138,6 +138,7 @@ def test_nn_runs_without_darts() -> None:
     assert HEAVY & loaded == {"torch"}
 
 
+@pytest.mark.slow
 def test_what_is_loaded_is_seen() -> None:
     assert loaded_by(f"from {PACKAGE} import LSTMSeqModel") >= {
         "torch",

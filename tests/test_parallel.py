@@ -76,6 +76,7 @@ def test_an_error_fails_its_own_chunk_only(n_jobs: int) -> None:
     assert found == {i: i for i in (0, 1, 2, 4, 5)}
 
 
+@pytest.mark.cluster
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_worker_fails_its_own_chunk_only(tmp_path: Path) -> None:
     kinds = ["works", "once", "works", "always", "works", "works"]
@@ -108,6 +109,7 @@ def test_the_error_of_a_missing_backend_says_what_to_install(
         pass
 
 
+@pytest.mark.cluster
 def test_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for workers

@@ -1,4 +1,7 @@
-"""What the README shows works: Python runs, commands are the project's own, links lead on."""
+"""What the README shows works, and what README and CONTRIBUTING name exists.
+
+Its Python runs, its commands are the project's own, its links and CONTRIBUTING's map lead on.
+"""
 
 import re
 import shlex
@@ -12,6 +15,8 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "darts_lstm_seq"
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
@@ -32,6 +37,7 @@ def test_every_block_is_looked_at() -> None:
     assert len(PYTHON) + len(SHELL) == len(BLOCKS)
 
 
+@pytest.mark.slow
 def test_the_python_runs_each_block_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
     first, second = (run([sys.executable, "-c", code], tmp_path) for code in PYTHON)
     label, score = first.splitlines()[-1].split()  # what precedes it is Lightning's progress
@@ -52,6 +58,7 @@ def test_the_commands_name_what_the_project_has() -> None:
     assert "darts-lstm-seq" in PROJECT["scripts"]
 
 
+@pytest.mark.slow
 def test_the_main_job_ranks_the_lstm_before_seasonal_naive(tmp_path: Path) -> None:
     script, *arguments = shlex.split(MAIN_JOB.split("&&")[1])
     run([str(Path(sysconfig.get_path("scripts"), script)), *arguments], tmp_path)
@@ -68,3 +75,13 @@ def test_the_main_job_ranks_the_lstm_before_seasonal_naive(tmp_path: Path) -> No
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^):]+)\)", README))
 def test_links_within_the_project_lead_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_the_map_names_every_folder_and_file_of_the_top_level() -> None:
+    table, changes = re.findall(r"(?:^\|.*\n)+", CONTRIBUTING, flags=re.MULTILINE)
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    named = {name.strip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    there = {path.name for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert named == there - {"__init__.py", "__main__.py", "__pycache__"}
+    for name in re.findall(r"`(\w+(?:/\w+)?\.py)`", changes):
+        assert (PACKAGE / name).exists() or (ROOT / name).exists(), name

@@ -136,6 +136,7 @@ def test_names_stay_and_each_series_can_be_drawn(several: list[TimeSeries]) -> N
         found.plot(series="c")
 
 
+@pytest.mark.cluster
 def test_workers_find_what_one_process_finds(
     several: list[TimeSeries], tiny: dict, tmp_path: Path
 ) -> None:
@@ -334,6 +335,7 @@ def test_a_model_named_twice_is_run_once() -> None:
     assert found.per_series["model"].tolist() == ["NaiveDrift"] * 2
 
 
+@pytest.mark.cluster
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_on_dask_with_workers_killed_on_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -413,6 +415,7 @@ def test_a_bad_long_table_ends_with_one_line(
     assert pd.Series([line]).str.contains(message).all(), line
 
 
+@pytest.mark.cluster
 class TestRetrainedBacktests:
     """`historical_forecasts` over many series follows `joblib.parallel_config`."""
 

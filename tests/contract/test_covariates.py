@@ -10,7 +10,7 @@ from darts import TimeSeries, concatenate
 from darts.dataprocessing.transformers import Scaler, StaticCovariatesTransformer
 from darts.metrics import mae
 from darts.utils.timeseries_generation import datetime_attribute_timeseries
-from makers import following, sine, white_noise
+from makers import assert_near, following, sine, white_noise
 
 from darts_lstm_seq import LSTMSeqModel
 
@@ -34,7 +34,7 @@ def test_all_combinations(
 ) -> None:
     series = [sine(40, width=width, seed=seed) for seed in range(2)]
     if "static" in kinds:
-        series = [with_static(one) for one in series]
+        series = [with_static(target) for target in series]
     # future covariates reach 9 steps further than the target, past covariates 6: what n=9 needs
     covariates = {
         f"{kind}_covariates": [
@@ -53,18 +53,18 @@ def test_all_combinations(
         assert used == (kind in kinds)
 
     forecasts = model.predict(9, series, **covariates)
-    for one, forecast in zip(series, forecasts, strict=True):
-        assert forecast.time_index.equals(following(one, 9))
+    for target, forecast in zip(series, forecasts, strict=True):
+        assert forecast.time_index.equals(following(target, 9))
         assert forecast.shape == (9, width, 1)
-        assert np.isfinite(forecast.values()).all()
+        assert_near(forecast, target)
         if "static" in kinds:
-            pd.testing.assert_frame_equal(forecast.static_covariates, one.static_covariates)
+            pd.testing.assert_frame_equal(forecast.static_covariates, target.static_covariates)
     for missing in covariates:
         rest = {name: given for name, given in covariates.items() if name != missing}
         with pytest.raises(ValueError, match=missing):
             model.predict(9, series, **rest)
     if kinds == ["past"]:  # past covariates are needed up to the last chunk only
-        short = [one[:45] for one in covariates["past_covariates"]]
+        short = [covariate[:45] for covariate in covariates["past_covariates"]]
         with pytest.raises(ValueError, match="`past_covariates`"):
             model.predict(9, series, past_covariates=short)
 
@@ -103,7 +103,7 @@ def test_static_covariates_tell_series_apart(tiny: dict[str, Any]) -> None:
     model = LSTMSeqModel(12, 4, **tiny | {"n_epochs": 200, "hidden_dim": 16})
     # the windows that start with a block
     model.fit(both, stride=16)
-    up, down = model.predict(4, [one[:-4] for one in both])
+    up, down = model.predict(4, [series[:-4] for series in both])
     assert up.values().min() > 1
     assert down.values().max() < -1
     with pytest.raises(ValueError, match="static covariates"):
@@ -131,7 +131,7 @@ def test_static_covariates_transformer(tiny: dict[str, Any]) -> None:
     model = LSTMSeqModel(6, 3, **tiny).fit(transformer.fit_transform(series))
     forecast = transformer.inverse_transform(model.predict(3, transformer.transform(series[1])))
     assert forecast.static_covariates["city"].tolist() == ["Graz"]
-    assert np.isfinite(forecast.values()).all()
+    assert_near(forecast, series[1])
 
 
 def test_encoders_do_what_covariates_by_hand_do(tiny: dict[str, Any]) -> None:
@@ -172,11 +172,11 @@ def test_every_encoder_of_darts(tiny: dict[str, Any]) -> None:
     model.fit(series, future_covariates=[known, known])
     forecast = model.predict(9, series[1], future_covariates=known)
     assert forecast.time_index.equals(following(series[1], 9))
-    assert np.isfinite(forecast.values()).all()
+    assert_near(forecast, series[1])
     backtest = model.historical_forecasts(
         series[1], future_covariates=known, start=-20, retrain=False, forecast_horizon=3
     )
-    assert np.isfinite(backtest.values()).all()
+    assert_near(backtest, series[1])
 
 
 def test_shared_weights_forecast_each_component_on_its_own(tiny: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def of_kind(kind: str, length: int = 120) -> TimeSeries:
 def test_every_family(family: str, kind: str, tiny: dict[str, Any]) -> None:
     likelihood = getattr(families, f"{family}Likelihood")()
     series = of_kind(kind)
-    model = LSTMSeqModel(12, 4, likelihood=likelihood, **tiny | {"n_epochs": 25})
+    model = LSTMSeqModel(12, 4, likelihood=likelihood, **tiny | {"n_epochs": 10})
     samples = model.fit(series).predict(6, num_samples=200).all_values()
     assert samples.shape == (6, 2, 200)
     assert np.isfinite(samples).all()
@@ -170,6 +170,7 @@ def test_monte_carlo_dropout_adds_to_a_likelihood(tiny: dict[str, Any]) -> None:
     assert np.abs(moving[0] - moving[1]).min() > 0
 
 
+@pytest.mark.slow
 def test_a_prior_is_in_the_units_of_the_data(tiny: dict[str, Any]) -> None:
     series = sine(120, level=300, scale=10)
     errors = []

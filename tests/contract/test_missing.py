@@ -7,7 +7,7 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mae
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
-from makers import following, sine, trainer_of, white_noise, with_gaps, with_value
+from makers import assert_near, following, sine, trainer_of, white_noise, with_gaps, with_value
 
 from darts_lstm_seq import LSTMSeqModel
 
@@ -37,6 +37,7 @@ def error(
     return float(np.mean(mae([complete] * len(forecasts), forecasts)))
 
 
+@pytest.mark.slow
 def test_ten_percent_removed_cost_less_than_fifteen_percent(tiny: dict[str, Any]) -> None:
     complete, gappy = [], []
     for seed in range(3):
@@ -62,7 +63,7 @@ def test_weights_stay_whole_however_much_is_missing(share: float, tiny: dict[str
     series = with_gaps(sine(120, width=3), share)
     model = LSTMSeqModel(24, 6, **tiny).fit(series)
     assert all(np.isfinite(w.detach().numpy()).all() for w in model.model.parameters())
-    assert np.isfinite(model.predict(9).values()).all()
+    assert_near(model.predict(9), series)
 
 
 @pytest.mark.parametrize("likelihood", [None, QuantileRegression([0.1, 0.5, 0.9]), "gaussian"])
@@ -78,7 +79,7 @@ def test_a_history_that_ends_in_gaps(
         model = LSTMSeqModel(12, 4, likelihood=likelihood, **options, **tiny).fit(training)
         forecast = model.predict(7, ending)
         assert forecast.time_index.equals(following(series, 7))
-        assert np.isfinite(forecast.values()).all()
+        assert_near(forecast, series, ranges=2)
 
 
 def test_gaps_are_no_zeros(tiny: dict[str, Any]) -> None:
@@ -104,7 +105,8 @@ def test_missing_values_in_validation_and_weights(tiny: dict[str, Any]) -> None:
     model = LSTMSeqModel(12, 4, **tiny)
     model.fit(series, val_series=series, sample_weight=weight, val_sample_weight=weight)
     losses = trainer_of(model).callback_metrics
-    assert np.isfinite([float(losses[name]) for name in ("train_loss", "val_loss")]).all()
+    for name in ("train_loss", "val_loss"):  # in units of the spread
+        assert 0 < float(losses[name]) < 2
 
 
 def test_backtests_of_gappy_series(tiny: dict[str, Any]) -> None:
@@ -116,10 +118,15 @@ def test_backtests_of_gappy_series(tiny: dict[str, Any]) -> None:
         forecasts = model.historical_forecasts(
             series, start=series.time_index[84], forecast_horizon=4, retrain=retrain
         )
-        assert np.isfinite(forecasts.values()).all()
-        assert np.isfinite(
-            model.backtest(series, start=series.time_index[84], forecast_horizon=4, retrain=retrain)
+        assert_near(forecasts, series)
+        error = model.backtest(
+            series,
+            start=series.time_index[84],
+            forecast_horizon=4,
+            retrain=retrain,
+            metric=mae,
         )
+        assert 0 < error < 2  # the amplitude is 1
 
 
 def test_windows_without_any_value_are_an_error(tiny: dict[str, Any]) -> None:
@@ -129,8 +136,8 @@ def test_windows_without_any_value_are_an_error(tiny: dict[str, Any]) -> None:
     model = LSTMSeqModel(12, 4, **tiny).fit(sine(60))
     with pytest.raises(ValueError, match=r"`series` at index 0 .*'y0'"):
         model.predict(4, with_value(sine(60), slice(-12, None)))
-    # a gap that the last window does not see is nobody's concern
-    assert np.isfinite(model.predict(4, series[1]).values()).all()
+    # a gap before the last window does not matter
+    np.testing.assert_array_equal(model.predict(4, series[1]).values(), model.predict(4).values())
     with pytest.raises(ValueError, match=r"`series` at index 0"):
         model.historical_forecasts(series[1], retrain=False, forecast_horizon=4)
 
@@ -180,12 +187,12 @@ def test_short_series_with_covariates_and_backtests(tiny: dict[str, Any]) -> Non
     known = sine(30, name="known")
     covariates = {"past_covariates": [known] * 2, "future_covariates": [known] * 2}
     model.fit(series, **covariates)
-    for forecast in model.predict(5, series, **covariates):
-        assert np.isfinite(forecast.values()).all()
+    for target, forecast in zip(series, model.predict(5, series, **covariates), strict=True):
+        assert_near(forecast, target)
     (first, second) = model.historical_forecasts(
         series, forecast_horizon=3, retrain=False, **covariates
     )
-    assert np.isfinite(first.values()).all()
+    assert_near(first, series[0])
     assert len(second) >= 1
 
 
@@ -196,8 +203,8 @@ def test_a_longer_history_is_better_than_a_short_one(tiny: dict[str, Any]) -> No
     errors = []
     for length in (4, 24):
         many = [sine(48, noise=0.05, seed=5)[start : start + 30] for start in range(12)]
-        forecasts = model.predict(6, [one[24 - length : 24] for one in many])
-        errors.append(np.mean(mae([one[24:] for one in many], forecasts)))
+        forecasts = model.predict(6, [series[24 - length : 24] for series in many])
+        errors.append(np.mean(mae([series[24:] for series in many], forecasts)))
     assert errors[1] < 0.8 * errors[0]
 
 
@@ -209,4 +216,4 @@ def test_future_and_static_covariates_have_no_mask(tiny: dict[str, Any]) -> None
     # beyond what is used it does not matter
     later = with_value(sine(80, name="known"), 75)
     model = LSTMSeqModel(12, 4, **tiny).fit(series, future_covariates=later)
-    assert np.isfinite(model.predict(4, future_covariates=later).values()).all()
+    assert_near(model.predict(4, future_covariates=later), series)

@@ -17,6 +17,8 @@ from darts_lstm_seq import LSTMSeqModel
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx_tools = pytest.importorskip("darts.utils.onnx")
 pytest.importorskip("onnxscript")
+# an export takes two seconds
+pytestmark = pytest.mark.slow
 
 
 def agree(
@@ -25,16 +27,16 @@ def agree(
     """Export, run without torch, and compare with `predict`."""
     model.to_onnx(str(path))
     session = onnxruntime.InferenceSession(str(path))
-    for n, one in product(lengths, series):
+    for n, target in product(lengths, series):
         found = onnx_tools.run_onnx_prediction(
-            n=n, session=session, series=one, verbose=False, **covariates
+            n=n, session=session, series=target, verbose=False, **covariates
         )
         expected = model.predict(
-            n, one, predict_likelihood_parameters=model.likelihood is not None, **covariates
+            n, target, predict_likelihood_parameters=model.likelihood is not None, **covariates
         )
         assert found.time_index.equals(expected.time_index)
         assert list(found.components) == list(expected.components)
-        scale = np.nanstd(one.values())
+        scale = np.nanstd(target.values())
         np.testing.assert_allclose(found.values() / scale, expected.values() / scale, atol=1e-5)
 
 

@@ -19,58 +19,57 @@ def _signal(seed: int = 0) -> np.ndarray:
     return season + 0.5 * np.sin(np.arange(LENGTH) / 17)
 
 
-def _series(values: np.ndarray) -> TimeSeries:
-    return TimeSeries.from_values(values)
+def _fitted(trainer_kwargs: dict[str, Any], *training: np.ndarray) -> LSTMSeqModel:
+    """Return a model as it comes, fitted to the part before the split."""
+    model = LSTMSeqModel(24, HORIZON, random_state=0, pl_trainer_kwargs=trainer_kwargs)
+    return model.fit([TimeSeries.from_values(values[:SPLIT]) for values in training])
 
 
-def _error(
-    training: list[np.ndarray], evaluation: np.ndarray, trainer_kwargs: dict[str, Any]
-) -> float:
+def _error(model: LSTMSeqModel, values: np.ndarray) -> float:
     """Return the mean absolute error of all forecasts after the split."""
-    model = LSTMSeqModel(24, HORIZON, random_state=0, pl_trainer_kwargs=dict(trainer_kwargs))
-    model.fit([_series(values[:SPLIT]) for values in training])
+    series = TimeSeries.from_values(values)
     forecasts = model.historical_forecasts(
-        _series(evaluation),
+        series,
         start=SPLIT,
         forecast_horizon=HORIZON,
         retrain=False,
         last_points_only=False,
     )
-    return float(np.mean([mae(_series(evaluation), one) for one in forecasts]))
+    return float(np.mean([mae(series, forecast) for forecast in forecasts]))
 
 
 @pytest.fixture(scope="module")
-def plain(trainer_kwargs: dict[str, Any]) -> float:
-    error = _error([_signal()], _signal(), trainer_kwargs)
-    assert error < 0.5 * np.abs(_signal()[SPLIT:]).mean()  # there is something to lose
-    return error
+def plain(trainer_kwargs: dict[str, Any]) -> LSTMSeqModel:
+    model = _fitted(trainer_kwargs, _signal())
+    flat = np.abs(_signal()[SPLIT:]).mean()
+    assert _error(model, _signal()) < 0.5 * flat  # there is something to lose
+    return model
 
 
 @pytest.mark.parametrize("slope", [0.05, -0.2])
 def test_a_trend_beyond_the_training_values(
-    slope: float, plain: float, trainer_kwargs: dict[str, Any]
+    slope: float, plain: LSTMSeqModel, trainer_kwargs: dict[str, Any]
 ) -> None:
     rising = _signal() + slope * np.arange(LENGTH)
-    assert _error([rising], rising, trainer_kwargs) < 1.1 * plain
+    assert _error(_fitted(trainer_kwargs, rising), rising) < 1.1 * _error(plain, _signal())
 
 
 @pytest.mark.parametrize("size", [3.0, -1e4])
-def test_a_level_that_shifts_after_training(
-    size: float, plain: float, trainer_kwargs: dict[str, Any]
-) -> None:
+def test_a_level_that_shifts_after_training(size: float, plain: LSTMSeqModel) -> None:
     shifted = _signal()
     shifted[SPLIT - 24 :] += size  # the window before the first forecast is on the new level
-    assert _error([_signal()], shifted, trainer_kwargs) < 1.1 * plain
+    assert _error(plain, shifted) < 1.1 * _error(plain, _signal())
 
 
 def test_series_of_wildly_different_scales(trainer_kwargs: dict[str, Any]) -> None:
     small, large = _signal() + 10, _signal(seed=1) + 10
-    for scaled, alike in ((1e-6, small), (1e9, large)):
-        together = _error([1e-6 * small, 1e9 * large], scaled * alike, trainer_kwargs) / scaled
-        assert together < 1.1 * _error([small, large], alike, trainer_kwargs)
+    alike = _fitted(trainer_kwargs, small, large)
+    scaled = _fitted(trainer_kwargs, 1e-6 * small, 1e9 * large)
+    for scale, values in ((1e-6, small), (1e9, large)):
+        assert _error(scaled, scale * values) / scale < 1.1 * _error(alike, values)
 
 
-def test_outliers_in_the_training_part(plain: float, trainer_kwargs: dict[str, Any]) -> None:
+def test_outliers_in_the_training_part(plain: LSTMSeqModel, trainer_kwargs: dict[str, Any]) -> None:
     dirty = _signal()
     dirty[[40, 101, 150]] += 20
-    assert _error([dirty], _signal(), trainer_kwargs) < 1.5 * plain
+    assert _error(_fitted(trainer_kwargs, dirty), _signal()) < 1.5 * _error(plain, _signal())

@@ -12,7 +12,7 @@ from darts.metrics import mae
 from darts.utils.callbacks import TFMProgressBar
 from darts.utils.losses import SmapeLoss
 from darts.utils.serialization import safe_globals
-from makers import sine, trainer_of
+from makers import assert_near, sine, trainer_of
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torchmetrics import MeanAbsoluteError, MeanAbsolutePercentageError, MetricCollection
 
@@ -74,7 +74,7 @@ def test_named_weights_change_the_training(weight: str, tiny: dict[str, Any]) ->
     weighted = LSTMSeqModel(6, 3, **tiny)
     weighted.fit(series, sample_weight=weight, val_series=series, val_sample_weight=weight)
     assert not np.array_equal(weights(plain), weights(weighted))
-    assert np.isfinite(weighted.predict(3, series[0]).values()).all()
+    assert_near(weighted.predict(3, series[0]), series[0])
 
 
 def test_validation_is_watched_and_the_best_is_loaded(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -108,14 +108,15 @@ def test_validation_with_covariates_and_many_series(tiny: dict[str, Any]) -> Non
     series = [sine(60, seed=1), sine(80, seed=2)]
     known = sine(90, name="known")
     LSTMSeqModel(12, 3, **with_callbacks(tiny, curve)).fit(
-        [one[:40] for one in series],
+        [target[:40] for target in series],
         future_covariates=[known, known],
         past_covariates=[known, known],
-        val_series=[one[28:] for one in series],
+        val_series=[target[28:] for target in series],
         val_future_covariates=[known, known],
         val_past_covariates=[known, known],
     )
-    assert np.isfinite(curve.of("val_loss")).all()
+    (loss,) = curve.of("val_loss")
+    assert 0 < loss < 2  # in units of the spread
 
 
 def test_early_stopping(tiny: dict[str, Any]) -> None:
@@ -141,7 +142,7 @@ def test_callbacks_of_darts_and_lightning(
         | {"n_epochs": 3, "pl_trainer_kwargs": {"logger": False, "callbacks": [bar, summing]}},
     )
     model.fit(sine(60))
-    assert np.isfinite(model.predict(3).values()).all()
+    assert_near(model.predict(3), sine(60))
     assert "train_loss" in capsys.readouterr().out
 
 
@@ -219,9 +220,10 @@ def test_schedulers(tiny: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("loss", [torch.nn.L1Loss(), torch.nn.HuberLoss(), SmapeLoss()])
 def test_losses(loss: torch.nn.Module, tiny: dict[str, Any]) -> None:
-    model = LSTMSeqModel(12, 3, loss_fn=loss, **tiny | {"n_epochs": 10}).fit(sine(90, level=5))
+    series = sine(90, level=5)
+    model = LSTMSeqModel(12, 3, loss_fn=loss, **tiny | {"n_epochs": 10}).fit(series[:-3])
     assert type(model.model.train_criterion) is type(loss)
-    assert np.isfinite(model.predict(3).values()).all()
+    assert mae(series, model.predict(3)) < 0.8  # a flat line is off by more
 
 
 def test_lr_find(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,4 +372,4 @@ def test_gradient_clipping_and_accumulation(tiny: dict[str, Any]) -> None:
         12, 3, **tiny | {"pl_trainer_kwargs": tiny["pl_trainer_kwargs"] | options, "n_epochs": 9}
     ).fit(sine(90))
     assert trainer_of(model).global_step == 4
-    assert np.isfinite(model.predict(3).values()).all()
+    assert_near(model.predict(3), sine(90))

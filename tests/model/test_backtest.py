@@ -952,7 +952,7 @@ def test_forecasts_may_need_a_trainer(
     hold(quick, counts, series=make(), stride=4)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.cluster)])
 def test_workers_repeat_what_one_process_does(
     backend: str, quick: dict[str, Any], counts: Counts
 ) -> None:

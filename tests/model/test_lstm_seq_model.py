@@ -321,7 +321,7 @@ def test_parameters_are_named_as_in_block_rnn(tiny: Tiny) -> None:
 
 
 def test_the_users_dictionaries_are_left_alone(tiny: Tiny) -> None:
-    params = copy.deepcopy(tiny) | {"optimizer_kwargs": {"lr": 1e-3}}
+    params = copy.deepcopy(dict(tiny)) | {"optimizer_kwargs": {"lr": 1e-3}}
     params["dataloader_kwargs"] = loader = {"drop_last": False}
     before = copy.deepcopy({k: v for k, v in params.items() if k != "dataloader_kwargs"})
     del params["dataloader_kwargs"]
