@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # the names in `comparison.baselines.MODELS`, whose import takes seconds
 MODELS = ["LSTMSeqModel", "ARIMA", "ExponentialSmoothing", "Theta", "NaiveSeasonal", "NaiveDrift"]
 _PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+# how a file is written: the options of `data.read_csv`, under the same names
+_WRITTEN = ("date_format", "separator", "decimal", "encoding")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
         "long format",
     )
     compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
+    compare.add_argument(
+        "--date-format",
+        metavar="FORMAT",
+        help="strptime format of the dates (%%d.%%m.%%Y), or ISO8601; default: the one all have",
+    )
+    compare.add_argument(
+        "--separator", help="between columns; default: tab, semicolon, bar or comma"
+    )
+    compare.add_argument("--decimal", help="decimal sign; default: the one that all numbers have")
+    compare.add_argument("--encoding", help="of the file; default: UTF-8")
     compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
     compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
     compare.add_argument(
@@ -161,7 +173,8 @@ def _compare(parsed: argparse.Namespace) -> int:
 def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
     if parsed.file is None:
         # as in `--value a b FILE.csv`, where the file is parsed as a value
-        given = [name for name in ("time", "value", "series", "freq") if getattr(parsed, name)]
+        names = ("time", "value", "series", "freq", *_WRITTEN)
+        given = [name.replace("_", "-") for name in names if getattr(parsed, name)]
         if given:
             raise ValueError(f"--{given[0]} needs a FILE.csv, which must come before the options.")
         from darts_lstm_seq.data import co2_monthly
@@ -169,6 +182,8 @@ def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeri
         return co2_monthly()
     from darts_lstm_seq.data import read_csv, read_many_csv
 
+    columns = parsed.time, parsed.value, parsed.freq
+    written: Any = {name: getattr(parsed, name) for name in _WRITTEN}
     if parsed.series is not None:
-        return read_many_csv(parsed.file, parsed.series, parsed.time, parsed.value, parsed.freq)
-    return read_csv(parsed.file, parsed.time, parsed.value, parsed.freq)
+        return read_many_csv(parsed.file, parsed.series, *columns, **written)
+    return read_csv(parsed.file, *columns, **written)

@@ -57,6 +57,17 @@ def test_several_values_and_gaps(table: Path, tmp_path: Path) -> None:
     assert np.isfinite(forecasts["forecast"]).all()
 
 
+def test_a_file_from_a_german_spreadsheet(tmp_path: Path) -> None:
+    lines = [f"01.{1 + row % 12:02}.{20 + row // 12};{row}.018" for row in range(1, 73)]
+    (tmp_path / "sales.csv").write_bytes("\n".join(["Monat;Erl\xf6s", *lines]).encode("cp1252"))
+    options = ["--date-format", "%d.%m.%y", "--decimal", ",", "--encoding", "cp1252"]
+    arguments = ["compare", str(tmp_path / "sales.csv"), "--models", "NaiveDrift"]
+    assert main([*arguments, *options, "--separator", ";"]) == 0
+    forecasts = pd.read_csv(tmp_path / "darts-lstm-seq-out" / "forecasts.csv")
+    assert set(forecasts["component"]) == {"Erl\xf6s"}
+    assert forecasts["actual"].max() == 72018
+
+
 def test_models_that_fail_are_named(
     table: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
@@ -113,6 +124,7 @@ def test_a_bad_file_ends_with_one_line_and_code_2(
         (["--models"], "argument --models: expected at least one argument"),
         (["--value", "a", "table.csv"], "--value needs a FILE.csv, which must come before"),
         (["--freq", "D"], "--freq needs a FILE.csv"),
+        (["--date-format", "%Y"], "--date-format needs a FILE.csv"),
         (["--out", "file/out"], "file/out: Not a directory"),
         (["http://localhost/table.csv"], "No such file"),
     ],

@@ -1,6 +1,6 @@
-"""The data sets' shapes and ranges; CSV files good and bad."""
+"""Series from CSV files, good and bad: time axis, columns, and what the errors say."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,44 +9,6 @@ import pytest
 from darts import TimeSeries
 
 from darts_lstm_seq import data
-
-
-def test_noisy_sine_is_the_signal_plus_uniform_noise() -> None:
-    noisy, signal = data.noisy_sine(seed=3), data.noisy_sine(noise=0)
-    noise = (noisy - signal).values()
-    assert np.abs(noise).max() <= 0.5
-    assert noise.var() == pytest.approx(0.5**2 / 3, rel=0.1)
-    np.testing.assert_allclose(signal.values().ravel(), np.sin(0.1 * np.arange(800)))
-    assert data.noisy_sine(seed=3) == noisy
-    assert data.noisy_sine(seed=4) != noisy
-
-
-@pytest.mark.parametrize(
-    ("load", "length", "freq", "low", "high"),
-    [
-        (data.co2_weekly, 2284, "W-SAT", 313, 374),
-        (data.co2_monthly, 526, "MS", 313, 374),
-        (data.sunspots, 309, "YS-JAN", 0, 191),
-        (data.nile, 100, "YS-JAN", 456, 1370),
-        (data.sea_surface_temperature, 732, "MS", 18, 30),
-    ],
-)
-def test_real_series(load: Callable, length: int, freq: str, low: float, high: float) -> None:
-    series = load()
-    assert (len(series), series.freq_str) == (length, freq)
-    values = series.values()
-    assert low <= np.nanmin(values) < np.nanmax(values) <= high
-
-
-def test_only_the_weekly_co2_has_gaps() -> None:
-    assert np.isnan(data.co2_weekly().values()).sum() == 59
-    for load in (data.co2_monthly, data.sunspots, data.nile, data.us_macro):
-        assert np.isfinite(load().values()).all()
-
-
-def test_macro_has_three_components_in_quarters() -> None:
-    series = data.us_macro()
-    assert (series.n_components, series.freq_str, len(series)) == (3, "QS-JAN", 203)
 
 
 def _write(folder: Path, text: str | bytes) -> Path:
@@ -77,7 +39,6 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
     [
         ("", {}, "is empty"),
         ("day,a\n", {}, "no data"),
-        (b"\xff\xfe\x00\x81", {}, "no CSV table in UTF-8"),
         ('day,a\n"2024-01-01,1\n', {}, "no CSV table"),
         ("day,a\n2024-01-01,1\n", {"time": "when"}, "no column 'when'; it has"),
         ("day,a\n2024-01-01,1\n", {"values": ["c"]}, "no column 'c'; it has"),
@@ -87,11 +48,11 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
         ("day,a\n2024-01-01,1\n2024-01-02,x\n", {"values": ["a"]}, "line 3: 'x' .* is no number"),
         ("a,b\n1871,2\n1872,4\n", {}, r"holds numbers \(1871, ...\), not dates"),
         ("day,a\n2024-01-01,1\n\n2024-01-02,inf\n", {}, "line 4: 'inf' .* is not finite"),
-        ("day,a\n2024-01-01,1\n,2\n", {}, "line 3: 'nan' .* is no date"),
+        ("day,a\n2024-01-01,1\n,2\n", {}, "line 3: '' .* is no date"),
         ("day,a\nsoon,1\n2024-01-01,2\n", {}, "line 2: 'soon' .* is no date"),
         ("day,a,b\n2024-01-01,1,\n2024-01-02,2,\n", {"values": ["b"]}, "column 'b' is empty"),
         ("day,a\n2024-01-01,1,5\n2024-01-02,2,5\n", {}, "more fields than the header"),
-        ("day;a\n2024-01-01;1\n", {}, "no column of numbers .* Commas separate columns"),
+        ("day a\n2024-01-01 1\n", {}, "no column of numbers .* or the separator"),
         (
             "day,a\n2024-01-01T00:00+01:00,1\n2024-01-02T00:00+02:00,2\n",
             {},
@@ -185,3 +146,103 @@ def test_read_csv_takes_dates_some_of_which_lack_hours(tmp_path: Path) -> None:
     path = tmp_path / "mixed.csv"
     path.write_text("t,y\n2024-01-01 00:00:00,1\n2024-01-02,2\n2024-01-03T00:00,3\n")
     assert data.read_csv(path).time_index.equals(pd.date_range("2024-01-01", periods=3))
+
+
+MONTHS = [str(time.date()) for time in pd.date_range("2020-01-01", periods=60, freq="MS")]
+
+
+def _table(header: str, *columns: Sequence[object]) -> str:
+    lines = (",".join(map(str, cells)) for cells in zip(*columns, strict=True))
+    return "\n".join([header, *lines])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    "date_format", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d.%m.%y", "%d %b %Y"]
+)
+def test_what_pandas_writes_is_read(
+    tmp_path: Path, separator: str, decimal: str, date_format: str
+) -> None:
+    times = pd.date_range("2023-01-01", periods=100)
+    numbers = np.random.default_rng(0).normal(size=(100, 2)).round(2) * [1, 1e4]
+    frame = pd.DataFrame(numbers, index=times, columns=["a", "b"])
+    frame.to_csv(
+        tmp_path / "table.csv",
+        sep=separator,
+        decimal=decimal,
+        date_format=date_format,
+        index_label="day",
+    )
+    series = data.read_csv(tmp_path / "table.csv")
+    assert series.time_index.equals(times)
+    np.testing.assert_array_equal(series.values(), numbers)
+
+
+def test_one_cell_that_is_no_number_does_not_drop_its_column(tmp_path: Path) -> None:
+    cells: list[object] = list(range(60))
+    cells[9] = "12O"
+    path = _write(tmp_path, _table("date,sales,price", MONTHS, cells, range(60)))
+    with pytest.raises(ValueError, match="line 11: '12O' in column 'sales' is no number"):
+        data.read_csv(path)
+    assert list(data.read_csv(path, values=["price"]).components) == ["price"]
+
+
+def test_columns_that_are_not_read_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _write(
+        tmp_path,
+        _table(",date,note,sales,empty", range(60), MONTHS, ["x"] * 60, range(60), [""] * 60),
+    )
+    for time in (None, "date"):
+        caplog.clear()
+        assert list(data.read_csv(path, time=time).components) == ["sales"]
+        (record,) = caplog.records
+        said = record.getMessage()
+        assert "'Unnamed: 0' (holds row numbers)" in said
+        assert "'note' (holds 'x')" in said
+        assert "'empty' (holds nothing)" in said
+    caplog.clear()
+    assert data.read_csv(path, values=["Unnamed: 0", "sales"]).n_components == 2
+    assert not caplog.records
+
+
+def test_a_column_that_counts_is_skipped_only_without_a_name(tmp_path: Path) -> None:
+    path = _write(tmp_path, _table("date,count", MONTHS, range(60)))
+    assert list(data.read_csv(path).components) == ["count"]
+    path = _write(tmp_path, _table("date,", MONTHS, [3, *range(1, 60)]))
+    assert list(data.read_csv(path).components) == ["Unnamed: 1"]
+
+
+@pytest.mark.parametrize(
+    "freq", ["W-MON", "W-THU", "MS", "ME", "QS-FEB", "QE-MAR", "YS-APR", "YE-JUN", "B", "D", "h"]
+)
+def test_the_frequency_that_fits_is_suggested(tmp_path: Path, freq: str) -> None:
+    times = pd.date_range("2023-01-01", periods=60, freq=freq).delete(7)
+    path = _write(tmp_path, _table("day,v", times, range(59)))
+    suffix = "(?=' fits)"  # of the quarters of a year, each has three names
+    suggestion = rf"freq='{freq}{suffix}.*--freq {freq}\), with 1 of 60 dates missing"
+    if not freq.startswith("Q"):
+        with pytest.raises(ValueError, match="some are missing. " + suggestion):
+            data.read_csv(path)
+    other = "W" if freq.startswith("W") else "W-SAT"
+    with pytest.raises(ValueError, match=r"freq='.*' fits \(--freq"):
+        data.read_csv(path, freq=other if freq not in "Dh" else "YS")
+    assert len(data.read_csv(path, freq=freq)) == 60
+
+
+def test_options_reach_the_reader_of_many_series(tmp_path: Path) -> None:
+    lines = [f"{shop}:0{day}/02/2024:{day}.00{day}" for shop in "ab" for day in (1, 2, 3)]
+    path = _write(tmp_path, "\n".join(["größe:day:v", *lines]).encode("cp1252"))
+    found = data.read_many_csv(
+        path,
+        "größe",
+        date_format="%d/%m/%Y",
+        separator=":",
+        decimal=",",
+        encoding="cp1252",
+    )
+    for series in found.values():
+        assert series.start_time() == pd.Timestamp("2024-02-01")
+        assert series.values().ravel().tolist() == [1001, 2002, 3003]

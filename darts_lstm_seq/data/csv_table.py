@@ -1,0 +1,202 @@
+"""A CSV file -> columns of cells, as the text that stands in it, with the line of each row.
+
+Encoding and separator are found here, or the file is refused with what it looks like. What a cell
+means is up to `csv_dates` and `csv_numbers`. Quoting follows RFC 4180, through Python's `csv`.
+"""
+
+import contextlib
+import csv
+import io
+import re
+import reprlib
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+# commas are in numbers and prose, too: another separator that fits every line goes before them
+_SEPARATORS = "\t;|,"
+_KINDS = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\x1f\x8b": "a gzip archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"PAR1": "a Parquet file",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a file as text.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        The cells of each column from top to bottom, by the column's name. Columns without a name
+        are called as pandas calls them, "Unnamed: 0" for instance.
+    lines
+        The number of the line on which each row starts; a file's first line is 1.
+    """
+
+    path: str
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+    def refusal(self, name: str, row: int, why: str) -> ValueError:
+        """Return the error that a cell is at fault, with its line and column."""
+        cell = reprlib.repr(self.columns[name][row])
+        return ValueError(f"{self.path}, line {self.lines[row]}: {cell} in column {name!r} {why}")
+
+
+def read_table(
+    path: str | Path, separator: str | None = None, encoding: str | None = None
+) -> Table:
+    """Read a CSV file with a header line; blank lines are skipped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    separator
+        The character between two cells; by default the one that divides every line into as many
+        cells as the header has, of tab, semicolon, bar and comma.
+    encoding
+        Python's name of the file's encoding; UTF-8 by default.
+
+    Returns
+    -------
+    Table
+        At least one row and one column.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such table. The message names the line and the repair.
+    OSError
+        If there is no such file.
+    """
+    text = _decode(path, encoding)
+    if not text.strip():
+        raise ValueError(f"{path} is empty: a header line and data are needed.")
+    if separator is None:
+        separator, lines, rows = _find_separator(text, path)
+    else:
+        lines, rows = _split(text, separator, path)
+    header, cells = rows[0], rows[1:]
+    if not cells:
+        raise ValueError(f"{path} has a header line, but no data.")
+    longest = max(cells, key=len)
+    if len(longest) > len(header):
+        line = lines[rows.index(longest)]
+        raise ValueError(
+            f"{path}, line {line} has more fields than the header: {len(longest)} and "
+            f"{len(header)}, separated by {separator!r}. Quote cells that hold a {separator!r}, "
+            f"decimal commas for instance, or name another separator (separator=, --separator)."
+        )
+    columns = {}
+    for index, column in enumerate(zip_longest(*rows, fillvalue="")):
+        name, *filled = column
+        if name in columns:
+            raise ValueError(f"{path} has two columns called {name!r}. Rename one of them.")
+        if name or any(filled):  # lines may end with separators
+            columns[name or f"Unnamed: {index}"] = filled
+    return Table(str(path), columns, lines[1:])
+
+
+def _decode(path: str | Path, encoding: str | None) -> str:
+    # pandas would also unpack archives and fetch from the network
+    raw = Path(path).read_bytes()
+    for start, kind in _KINDS.items():
+        if raw.startswith(start):
+            raise ValueError(f"{path} is no CSV table, but {kind}. Unpack it, or export it as CSV.")
+    wide = _wide_encoding(raw)
+    if encoding is None and wide:
+        raise ValueError(
+            f"{path} is in {wide.upper()} ('Unicode' in Excel), not UTF-8. Pass "
+            f"encoding={wide!r} (--encoding {wide}), or save it as UTF-8."
+        )
+    try:
+        text = raw.decode(encoding or "utf-8").removeprefix("\ufeff")
+    except LookupError:
+        raise ValueError(
+            f"`encoding` must be the name of an encoding, 'cp1252' for instance; received "
+            f"{encoding!r}."
+        ) from None
+    except UnicodeDecodeError as error:
+        line = _line(raw.decode("latin-1"), error.start)
+        shown = raw.splitlines()[line - 1].decode("cp1252", errors="replace")
+        raise ValueError(
+            f"{path}, line {line}: the byte 0x{raw[error.start]:02x} is not {error.encoding}. "
+            f"In Windows-1252 the line reads {reprlib.repr(shown)}: if that is right, pass "
+            f"encoding='cp1252' (--encoding cp1252), else the encoding that the file was saved in."
+        ) from None
+    if "\0" in text:
+        line = _line(text, text.index("\0"))
+        raise ValueError(
+            f"{path}, line {line}: a NUL byte, which no text holds; the file is damaged, or in "
+            f"another encoding (encoding=, --encoding)."
+        )
+    return text
+
+
+def _wide_encoding(raw: bytes) -> str | None:
+    """Return the encoding of a text in units of two or four bytes, told by its mark or its NULs."""
+    if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    even, odd = raw[0:1000:2], raw[1:1000:2]
+    if odd.count(0) > len(odd) / 2 and not even.count(0):
+        return "utf-16-le"
+    if even.count(0) > len(even) / 2 and not odd.count(0):
+        return "utf-16-be"
+    return None
+
+
+def _line(text: str, position: int) -> int:
+    return len(re.findall(r"\r\n?|\n", text[:position])) + 1
+
+
+def _split(text: str, separator: str, path: str | Path) -> tuple[list[int], list[list[str]]]:
+    """Return the lines on which rows start, and their cells; blank rows are skipped."""
+    lines, rows, line = [], [], 1
+    try:
+        reader = _reader(text, separator)
+        for row in reader:
+            if any(row):
+                lines.append(line)
+                rows.append(row)
+            line = reader.line_num + 1
+    except TypeError:
+        raise ValueError(f"`separator` must be one character, received {separator!r}.") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV table separated by {separator!r}: {error}.") from None
+    return lines, rows
+
+
+def _reader(text: str, separator: str) -> Any:
+    # line ends are left to the reader, since they may stand in quotes
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+
+
+def _find_separator(text: str, path: str | Path) -> tuple[str, list[int], list[list[str]]]:
+    """Return the separator under which all lines agree with the header, and what it divides."""
+    shorter = []  # under these, some lines have fewer cells: programs omit empty ones at the end
+    for separator in filter(text.__contains__, _SEPARATORS):
+        with contextlib.suppress(csv.Error, ValueError):  # a quote amid a cell
+            if len(next(filter(any, _reader(text, separator)))) > 1:
+                lines, rows = _split(text, separator, path)
+                if len(set(map(len, rows))) == 1:
+                    return separator, lines, rows
+                if len(rows[0]) == max(map(len, rows)):
+                    shorter.append((separator, lines, rows))
+    if len(shorter) > 1:
+        raise ValueError(
+            f"{path} may be separated by {' or '.join(repr(found[0]) for found in shorter)}. Name "
+            f"the separator (separator=, --separator)."
+        )
+    if shorter:
+        return shorter[0]
+    separator = max(",;\t|", key=text.lstrip().partition("\n")[0].count)
+    return separator, *_split(text, separator, path)
