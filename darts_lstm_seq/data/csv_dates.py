@@ -28,7 +28,7 @@ _WEEK = re.compile(r"([0-9]{4})-?W([0-9]{2})(?:-?([1-7]))?", re.IGNORECASE)
 _QUARTER = re.compile(r"([0-9]{4})[-/ ]?Q([1-4])|Q([1-4])[-/ ]?([0-9]{4})", re.IGNORECASE)
 _TOKEN = re.compile(
     r"(?P<clock>(?=[0-9]+(?::|\s?[ap]m\b))[0-9]{1,2}(?P<minute>:[0-9]{2})?(?P<second>:[0-9]{2})?"
-    rf"(?P<fraction>\.[0-9]+)?(?P<half>\s?[ap]m\b)?(?P<zone>{_ZONE})?)"
+    rf"(?P<fraction>\.[0-9]+)?(?P<half>\s?[ap]m\b)?(?P<zone>{_ZONE}|\s?(?P<name>UTC|GMT))?)"
     r"|(?P<number>[0-9]+)|(?P<sign>T(?=[0-9]+:)|(?<=^[0-9]{4})M(?=[0-9]{2}$)|[\W_])|(?P<word>.\w*)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -97,6 +97,11 @@ def parse_dates(
                 f"`date_format` must be a format of strptime, '%d.%m.%Y' for instance, or "
                 f"'ISO8601'; received {date_format!r}: {error}"
             ) from None
+    if may_be_date(name) or (date_format and not _parse(table, name, [name], date_format).hasnans):
+        raise ValueError(
+            f"{table.path} has no header line: {name!r} stands where the name of the column of the "
+            f"dates belongs. Put names there."
+        )
     # most formats that do not fit need not be tried on all cells
     sample = cells[:: 1 + len(cells) // 1000]
     likely = [form for form in formats if not _parse(table, name, sample, form).hasnans]
@@ -129,11 +134,11 @@ def _propose(table: Table, name: str, cells: list[str]) -> tuple[list[str], list
     formats = _formats(first)
     # the decimals of 2024.10 may be written 2024.1
     if is_number(first) and formats != ["%m.%Y"]:
-        likely = formats or [{4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}.get(len(first), "%Y%m%d")]
+        guess = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}.get(len(first), "a format of strptime")
         raise ValueError(
             f"{table.path}: column {name!r} holds numbers ({first}, ...), not dates. Name the "
             f"column of the dates (time=, --time) or, where these are dates, their format "
-            f"(date_format=, --date-format: {likely[0]} perhaps)."
+            f"(date_format=, --date-format: {(*formats, guess)[0]})."
         )
     if not formats:
         raise table.refusal(
@@ -143,6 +148,11 @@ def _propose(table: Table, name: str, cells: list[str]) -> tuple[list[str], list
             "format (date_format=, --date-format).",
         )
     return cells, formats
+
+
+def may_be_date(text: str) -> bool:
+    """Return whether a text has a format of dates that is known."""
+    return any(rewrite(text) for rewrite, _ in _REWRITTEN) or bool(_formats(text))
 
 
 def _iso(cell: str) -> str:
@@ -205,7 +215,7 @@ def _clock(match: re.Match[str]) -> str:
             ":%S" if match["second"] else "",
             ".%f" if match["fraction"] else "",
             half[:-2] + "%p" if half else "",
-            match["zone"][: -len(match["zone"].lstrip())] + "%z" if match["zone"] else "",
+            re.sub(r"[^\s]+", "%Z" if match["name"] else "%z", match["zone"] or ""),
         ]
     )
 

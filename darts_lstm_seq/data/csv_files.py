@@ -15,11 +15,11 @@ from darts.logging import get_logger
 from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset
 
-from darts_lstm_seq.data.csv_dates import parse_dates
+from darts_lstm_seq.data.csv_dates import may_be_date, parse_dates
 from darts_lstm_seq.data.csv_numbers import (
+    are_row_numbers,
     filled_cells,
     holds_numbers,
-    is_counter,
     is_number,
     parse_numbers,
 )
@@ -70,8 +70,8 @@ def read_csv(
         Column of the dates; the first by default.
     values
         Columns of the values; by default all whose cells are numbers. A log message names those
-        that are not read. A column without a name that counts the rows from 0 is skipped: pandas
-        writes one.
+        that are not read. A first column of row numbers without a name, as pandas writes
+        it, is skipped.
     freq
         Pandas frequency of the dates. Needed where dates are missing in between: those steps become
         missing values (NaN).
@@ -79,9 +79,10 @@ def read_csv(
         Format of the dates as for `strptime`, or "ISO8601". By default the one that all dates have:
         ISO 8601, its weeks included, and quarters; day, month and year in any order that ends or
         starts with the year, of two or four digits, with or without names of months, a day, a time
-        and AM or PM. Years of two digits up to 49 are after 2000. Where day and month can be
-        exchanged in all rows, that order is taken which gives a constant step or, if none or both
-        do, leaves the rows in order. Dates that are numbers (1871, 20240131) need it.
+        and AM or PM. Years of two digits up to 49 are after 2000. Where several orders fit all rows
+        and give different dates, that one is taken which alone has the frequency `freq`, else a
+        constant step, else leaves the rows in order; if none does, the file is refused. Dates that
+        are numbers (1871, 20240131) need it.
     separator
         What stands between columns. By default a tab, semicolon, bar or comma, whichever divides
         all lines as the header.
@@ -200,10 +201,11 @@ def _read_frame(
     if series is not None and "" in owners:
         raise table.refusal(series, owners.index(""), "names no series.")
     whose, names_of_series = pd.factorize(np.asarray(owners, dtype=object))
+    dated = any(may_be_date(cells[0].strip()) for cells in table.columns.values())
     counters = [
         name
         for name, cells in table.columns.items()
-        if name.startswith("Unnamed: ") and name not in named and is_counter(cells)
+        if dated and name.startswith("Unnamed: 0") and name not in named and are_row_numbers(cells)
     ]
     others = [name for name in table.columns if name not in (*keys, *counters, *(values or ()))]
     time = time or next(iter(others), series)

@@ -32,14 +32,14 @@ def _number(decimal: str) -> str:
     divider = f"(?P<divider>[{_OTHER[decimal]}{_DIVIDERS}])"
     thousands = f"[1-9][0-9]{{0,2}}{divider}[0-9]{{3}}(?:(?P=divider)[0-9]{{3}})*"
     number = f"(?=[{decimal}]?[0-9])(?:[0-9]*|{thousands})(?:[{decimal}][0-9]*)?(?:e[+-]?[0-9]+)?"
-    return f"[+-]?(?:inf(?:inity)?|{number})"
+    return f"[+\u2212-]?(?:inf(?:inity)?|{number})"
 
 
 # a column at once, which is ten times faster than cell by cell
 _NUMBERS = {
     sign: re.compile(f"(?:{_END}{_number(sign)}(?={_END}|\\Z))*+", re.IGNORECASE) for sign in _NAMES
 }
-_CLEAN = {sign: str.maketrans(sign, ".", _OTHER[sign] + _DIVIDERS) for sign in _NAMES}
+_CLEAN = {sign: str.maketrans(f"{sign}\u2212", ".-", _OTHER[sign] + _DIVIDERS) for sign in _NAMES}
 
 
 def is_number(text: str) -> bool:
@@ -47,9 +47,9 @@ def is_number(text: str) -> bool:
     return any(_fits(sign, [text]) for sign in _NAMES)
 
 
-def is_counter(cells: Sequence[str]) -> bool:
-    """Return whether cells number the rows: 0, 1, 2, ..."""
-    return all(cell == str(row) for row, cell in enumerate(cells))
+def are_row_numbers(cells: Sequence[str]) -> bool:
+    """Return whether cells may number the rows, some of which were dropped or moved."""
+    return all(map(re.compile("[0-9]+").fullmatch, cells)) and len(set(cells)) == len(cells)
 
 
 def filled_cells(table: Table, name: str) -> dict[int, str]:

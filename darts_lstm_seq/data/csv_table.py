@@ -9,6 +9,7 @@ import csv
 import io
 import re
 import reprlib
+from collections import Counter
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -94,13 +95,17 @@ def read_table(
             f"{len(header)}, separated by {separator!r}. Quote cells that hold a {separator!r}, "
             f"decimal commas for instance, or name another separator (separator=, --separator)."
         )
+    name, count = Counter(filter(None, header)).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{path} has {count} columns called {name!r}. Rename them.")
     columns = {}
-    for index, column in enumerate(zip_longest(*rows, fillvalue="")):
-        name, *filled = column
-        if name in columns:
-            raise ValueError(f"{path} has two columns called {name!r}. Rename one of them.")
-        if name or any(filled):  # lines may end with separators
-            columns[name or f"Unnamed: {index}"] = filled
+    for index, (name, *filled) in enumerate(zip_longest(*rows, fillvalue="")):
+        if not name:
+            name = f"Unnamed: {index}"
+            # a table that was saved and read with pandas before has such a name already
+            name += ".1" * (name in header)
+        if header[index] or any(filled):  # lines may end with separators
+            columns[name] = filled
     return Table(str(path), columns, lines[1:])
 
 

@@ -144,6 +144,7 @@ def test_a_format_that_is_named_is_used(cells: list, date_format: str, expected:
         (["2024-01-31T00:00+01:00", "2024-02-01T00:00+01:00"], ["2024-01-31", "2024-02-01"]),
         (["31.01.2024 00:00 +0100", "01.02.2024 00:00 +0100"], ["2024-01-31", "2024-02-01"]),
         (["31.01.2024 00:00Z", "01.02.2024 00:00Z"], ["2024-01-31", "2024-02-01"]),
+        (["2024-01-31 00:00:00 UTC", "2024-02-01 00:00:00 UTC"], ["2024-01-31", "2024-02-01"]),
         # ISO 8601 in other lengths
         (["2024-1-5", "2024-1-31 10:00"], ["2024-01-05", "2024-01-31 10:00"]),
         (["20240131T1000", "20240201T1000"], ["2024-01-31 10:00", "2024-02-01 10:00"]),
@@ -164,6 +165,7 @@ def test_corners(cells: list[str], expected: list[str] | str | None) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
+        (["45292", "45293"], r"holds numbers .*--date-format: a format of strptime"),
         (["soon", "2024-01-01"], "line 2: 'soon' in column 'day' is no date"),
         (["2024-01-01", "soon"], "line 3: 'soon' in column 'day' is no date like '2024-01-01'"),
         (["2024-01-01", ""], "line 3: '' .* is no date"),
@@ -181,7 +183,7 @@ def test_corners(cells: list[str], expected: list[str] | str | None) -> None:
         (["2024T1", "2024T2"], "line 2: '2024T1' .* is no date"),
         (["KW 5 2024", "KW 6 2024"], "line 2: 'KW 5 2024' .* is no date"),
         (["1st May 2024", "2nd May 2024"], "line 2: '1st May 2024' .* is no date"),
-        (["1871", "1872"], r"holds numbers \(1871, ...\), not dates.*--date-format: %Y "),
+        (["1871", "1872"], r"holds numbers \(1871, ...\), not dates.*--date-format: %Y"),
         (["20240131", "20240201"], r"holds numbers .*--date-format: %Y%m%d"),
         (["2024.01", "2024.02"], r"holds numbers .*--date-format: %Y.%m"),
         (["45292.5", "45293.5"], r"holds numbers"),

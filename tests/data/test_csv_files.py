@@ -208,11 +208,31 @@ def test_columns_that_are_not_read_are_said(
     assert not caplog.records
 
 
-def test_a_column_that_counts_is_skipped_only_without_a_name(tmp_path: Path) -> None:
+def test_row_numbers_are_skipped_only_in_front_and_without_a_name(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"date": MONTHS, "sales": range(60)})
+    path = tmp_path / "table.csv"
+    frame.to_csv(path)
+    for written in (frame, frame[20:], frame.sort_values("sales", ascending=False)):
+        written.to_csv(path)
+        assert list(data.read_csv(path).components) == ["sales"]
+        pd.read_csv(path).to_csv(path)
+        assert list(data.read_csv(path).components) == ["sales"]
     path = _write(tmp_path, _table("date,count", MONTHS, range(60)))
     assert list(data.read_csv(path).components) == ["count"]
-    path = _write(tmp_path, _table("date,", MONTHS, [3, *range(1, 60)]))
+    path = _write(tmp_path, _table("date,", MONTHS, range(60)))
     assert list(data.read_csv(path).components) == ["Unnamed: 1"]
+    path = _write(tmp_path, _table(",sales", range(1871, 1971), range(100)))
+    assert len(data.read_csv(path, date_format="%Y")) == 100
+
+
+@pytest.mark.parametrize("name", ["2024-01-01", "01.02.2024", "2024Q1"])
+def test_a_file_without_a_header_is_refused(tmp_path: Path, name: str) -> None:
+    path = _write(tmp_path, f"{name},5\n2024-01-02,6\n2024-01-03,7\n2024-01-04,8\n")
+    with pytest.raises(ValueError, match=f"has no header line: '{name}' stands where the name"):
+        data.read_csv(path)
+    path = _write(tmp_path, "1871,5\n1872,6\n1873,7\n1874,8\n")
+    with pytest.raises(ValueError, match="has no header line: '1871'"):
+        data.read_csv(path, date_format="%Y")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def write(folder: Path, content: str | bytes) -> Path:
         (b"PAR1\x15", "a Parquet file"),
         (b"  \n\n", "is empty"),
         (b'day,a\n"2024-01-01,1\n', "no CSV table"),
-        (b"day,a,a\n2024-01-01,1,2\n", "two columns called 'a'"),
+        (b"day,a,a\n2024-01-01,1,2\n", "2 columns called 'a'"),
         (b"day,a\n2024-01-01,1,5\n2024-01-02,2,5\n", "line 2 has more fields than .* 3 and 2"),
         (b"day;v (a, b)\n2024-01-01;1\n2024-01-02\n", "separated by ';' or ','"),
     ],
@@ -74,6 +74,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         ("d,v,w\n1,2\n2\n", {"d": ["1", "2"], "v": ["2", ""], "w": ["", ""]}),
         ("d,v,\n1,2,\n", {"d": ["1"], "v": ["2"]}),
         (",v\n1,2\n", {"Unnamed: 0": ["1"], "v": ["2"]}),
+        (",Unnamed: 0\n1,2\n", {"Unnamed: 0.1": ["1"], "Unnamed: 0": ["2"]}),
     ],
 )
 def test_the_separator_divides_all_lines_as_the_header(
