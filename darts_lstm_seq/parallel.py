@@ -7,8 +7,9 @@ Source: `joblib.Parallel`, which on its own stops at the first worker that dies.
 """
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral
@@ -251,9 +252,15 @@ def _delay(call: tuple[Any, ...]) -> Any:
 def _call(
     function: Callable[[Any], Any], index: int, chunk: Any, is_shared: bool
 ) -> tuple[int, Any]:
-    if not is_shared:
-        return index, function(chunk)
-    # workers with a thread per core would compete for the cores; and on a cluster, nested joblib
-    # calls (of Darts' metrics) would wait for the chunk that makes them
-    with threadpool_limits(1), joblib.parallel_config(backend="sequential"):
-        return index, function(chunk)
+    limits = ExitStack()
+    if is_shared:
+        # workers with a thread per core would compete for the cores; and on a cluster, nested
+        # joblib calls (of Darts' metrics) would wait for the chunk that makes them
+        limits.enter_context(threadpool_limits(1))
+        limits.enter_context(joblib.parallel_config(backend="sequential"))
+    with limits:
+        try:
+            return index, function(chunk)
+        except Exception as error:  # joblib would stop all workers, whose start takes seconds
+            error.add_note(traceback.format_exc())  # pickling an exception drops its traceback
+            return index, _Failure(error)

@@ -1,4 +1,4 @@
-"""The loss line: its form, its value, when it comes, and that models with it can be saved."""
+"""The printed loss: its format, value and period; models with the callback can be saved."""
 
 import re
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from darts_lstm_seq import LSTMSeqModel, PrintLoss
 
 
 class Losses(pl.Callback):
-    """Keep the loss that each training step returned."""
+    """Records the loss that each training step returned."""
 
     def __init__(self) -> None:
         self.epochs: list[list[float]] = []
@@ -32,7 +32,7 @@ def with_callbacks(tiny: dict[str, Any], n_epochs: int, *callbacks: pl.Callback)
 
 
 @pytest.mark.parametrize("model_class", [LSTMSeqModel, BlockRNNModel])
-def test_lines_have_the_form_and_the_loss_of_the_tutorial(
+def test_lines_have_the_format_and_the_loss_of_the_tutorial(
     model_class: type, seasonal: TimeSeries, tiny: dict[str, Any], capsys: Any
 ) -> None:
     losses = Losses()
@@ -46,7 +46,7 @@ def test_lines_have_the_form_and_the_loss_of_the_tutorial(
     ]
 
 
-def test_nobody_else_needs_to_watch_the_steps(
+def test_it_is_enough_as_the_only_callback(
     seasonal: TimeSeries, tiny: dict[str, Any], capsys: Any
 ) -> None:
     LSTMSeqModel(12, 3, **with_callbacks(tiny, 11, PrintLoss())).fit(seasonal)
@@ -54,7 +54,7 @@ def test_nobody_else_needs_to_watch_the_steps(
     assert re.fullmatch(r"Epoch \[10/11\], Loss: \d+\.\d{4}", line)
 
 
-def test_travels_with_a_saved_model(
+def test_is_saved_with_a_model(
     seasonal: TimeSeries, tiny: dict[str, Any], tmp_path: Any, capsys: Any
 ) -> None:
     model = LSTMSeqModel(12, 1, **with_callbacks(tiny, 1, PrintLoss(every=1))).fit(seasonal)
@@ -68,7 +68,7 @@ def test_travels_with_a_saved_model(
 
 
 @pytest.mark.parametrize(("rank_zero", "lines"), [(True, 1), (False, 0)])
-def test_one_process_of_many_reports(rank_zero: bool, lines: int, capsys: Any) -> None:
+def test_only_rank_zero_prints(rank_zero: bool, lines: int, capsys: Any) -> None:
     trainer: Any = SimpleNamespace(
         current_epoch=0,
         max_epochs=1,

@@ -1,4 +1,4 @@
-"""What the command writes, and that whatever is wrong ends with one line and exit code 2."""
+"""The files that the command writes; invalid input ends with one line and exit code 2."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import pytest
 from darts.models import LinearRegressionModel
 
 from darts_lstm_seq.cli import MODELS, main
-from darts_lstm_seq.comparison.baselines import MODELS as KNOWN
+from darts_lstm_seq.comparison.baselines import MODELS as LIBRARY_MODELS
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def table(seasonal: Any, tmp_path: Path) -> Path:
     return tmp_path / "sales.csv"
 
 
-def test_writes_scores_forecasts_and_a_picture(table: Path, tmp_path: Path, capsys: Any) -> None:
+def test_writes_scores_forecasts_and_a_plot(table: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "made" / "here"
     code = main(
         [
@@ -40,21 +40,25 @@ def test_writes_scores_forecasts_and_a_picture(table: Path, tmp_path: Path, caps
     assert str(out) in printed
 
 
-def test_without_a_file_it_takes_monthly_co2(tmp_path: Path, capsys: Any) -> None:
+def test_the_default_series_is_monthly_co2(tmp_path: Path, capsys: Any) -> None:
     assert main(["compare", "--models", "NaiveDrift"]) == 0
     forecasts = pd.read_csv(tmp_path / "darts-lstm-seq-out" / "forecasts.csv")
     assert set(forecasts["component"]) == {"CO2 (ppmv)"}
     assert "526 steps" in capsys.readouterr().out
 
 
-def test_several_values_and_gaps(table: Path, tmp_path: Path) -> None:
+def test_several_columns_and_missing_lines(table: Path, tmp_path: Path) -> None:
     lines = table.read_text().splitlines(keepends=True)
     (tmp_path / "gap.csv").write_text("".join(lines[:50] + lines[53:]))
     arguments = ["compare", str(tmp_path / "gap.csv"), "--freq", "MS", "--models", "NaiveDrift"]
     assert main([*arguments, "--value", "sales", "double"]) == 0
     forecasts = pd.read_csv(tmp_path / "darts-lstm-seq-out" / "forecasts.csv")
     assert set(forecasts["component"]) == {"sales", "double"}
-    assert np.isfinite(forecasts["forecast"]).all()
+    sales, double = (
+        forecasts["forecast"][forecasts["component"] == name] for name in ("sales", "double")
+    )
+    np.testing.assert_allclose(double, 2 * sales)
+    assert sales.between(100, 160).all()  # drift from the last value, near 130
 
 
 def test_a_file_from_a_german_spreadsheet(tmp_path: Path) -> None:
@@ -68,10 +72,10 @@ def test_a_file_from_a_german_spreadsheet(tmp_path: Path) -> None:
     assert forecasts["actual"].max() == 72018
 
 
-def test_models_that_fail_are_named(
+def test_models_that_fail_are_reported(
     table: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setitem(KNOWN, "Theta", lambda *_: LinearRegressionModel(lags=500))
+    monkeypatch.setitem(LIBRARY_MODELS, "Theta", lambda *_: LinearRegressionModel(lags=500))
     arguments = ["compare", str(table), "--value", "sales", "--models", "Theta"]
     assert main([*arguments, "NaiveDrift"]) == 0
     assert "Theta has no scores: ValueError" in capsys.readouterr().err
@@ -80,8 +84,8 @@ def test_models_that_fail_are_named(
     assert pd.read_csv(tmp_path / "darts-lstm-seq-out" / "scores.csv")["error"].notna().all()
 
 
-def test_help_offers_the_models_that_there_are() -> None:
-    assert list(KNOWN) == MODELS
+def test_the_names_of_models_are_those_of_the_library() -> None:
+    assert list(LIBRARY_MODELS) == MODELS
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_a_bad_file_ends_with_one_line_and_code_2(
         (["http://localhost/table.csv"], "No such file"),
     ],
 )
-def test_bad_arguments_end_so_too(
+def test_bad_arguments_end_with_one_line_and_code_2(
     tmp_path: Path, capsys: Any, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -146,7 +150,7 @@ def code_of(arguments: list[str]) -> Any:
         return stop.code
 
 
-def test_the_shell_sees_the_exit_code_and_no_traceback(tmp_path: Path) -> None:
+def test_a_process_ends_with_the_exit_code_and_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "darts_lstm_seq", "compare", "none.csv"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

@@ -140,8 +140,9 @@ def test_the_rules_can_be_broken(
     assert found.startswith(complaint)
 
 
-def test_importing_the_package_loads_neither_torch_nor_darts() -> None:
-    assert not HEAVY & loaded_by(f"import {PACKAGE}")
+@pytest.mark.parametrize("name", [PACKAGE, f"{PACKAGE}.parallel"])
+def test_light_imports_load_neither_torch_nor_darts(name: str) -> None:
+    assert not HEAVY & loaded_by(f"import {name}")
 
 
 def test_nn_runs_without_darts() -> None:

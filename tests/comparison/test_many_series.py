@@ -1,4 +1,4 @@
-"""Comparisons of many series: rows, order, workers, resumption, a Dask worker that is killed."""
+"""Comparisons of many series: rows, order, workers, resumption, Dask workers that are killed."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import pytest
 from darts import TimeSeries
 from darts.models import LinearRegressionModel, NaiveDrift, NaiveSeasonal
 from darts.models.forecasting.forecasting_model import ForecastingModel
+from makers import sine, with_value
 
 from darts_lstm_seq import Comparison, LSTMSeqModel, compare
 from darts_lstm_seq.cli import main
@@ -24,7 +25,7 @@ SCHEDULE = {"start": 40, "forecast_horizon": 3, "stride": 6, "last_points_only":
 
 
 class Deadly(NaiveDrift):
-    """Kills the process that fits it to a series that starts at `START`, until `file` is there."""
+    """Kills the process that fits it to a series that starts at `START`, until `file` exists."""
 
     START = 0.0
 
@@ -53,18 +54,17 @@ class Once(Deadly):
         Path(self.file).touch()
 
 
-def make(index: int, length: int = 60) -> TimeSeries:
-    random = np.random.default_rng(index)
-    steps = np.arange(length)
-    values = 50 + index + 5 * np.sin(2 * np.pi * steps / 12) + random.normal(0, 1, length)
-    times = pd.date_range("2010-01-01", periods=length, freq="MS")
-    return TimeSeries.from_times_and_values(times, values, columns=["sales"])
+def shop(index: int, length: int = 60) -> TimeSeries:
+    """Return monthly sales from 2010 on; each index has a level and noise of its own."""
+    shape = {"level": 50 + index, "scale": 5, "noise": 0.2, "seed": index}
+    series = sine(length, start="2010-01-01", dtype="float64", **shape)
+    return series.with_columns_renamed("y0", "sales")
 
 
 @pytest.fixture(scope="module")
 def several() -> list[TimeSeries]:
-    """Seven series, of which the second to fourth are too short, empty and constant."""
-    series = [make(index) for index in range(7)]
+    """Seven series, of which the second to fourth are too short, missing and constant."""
+    series = [shop(index) for index in range(7)]
     series[1] = series[1][:10]
     series[2] = series[2] * np.nan
     series[3] = series[3] * 0 + 5
@@ -75,14 +75,17 @@ def run(series: Any, models: Any = NAIVE, **kwargs: Any) -> Comparison:
     return compare(series, 6, models, folds=2, show_progress=False, **kwargs)
 
 
-def numbers(table: pd.DataFrame) -> pd.DataFrame:
+def without_seconds(table: pd.DataFrame) -> pd.DataFrame:
     return table[[name for name in table if "seconds" not in name]]
 
 
-def assert_same(one: Comparison, other: Comparison) -> None:
+def assert_same(found: Comparison, expected: Comparison) -> None:
+    """Compare all columns but those of seconds."""
     for name in ("scores", "per_series", "forecasts"):
         pd.testing.assert_frame_equal(
-            numbers(getattr(one, name)), numbers(getattr(other, name)), check_dtype=False
+            without_seconds(getattr(found, name)),
+            without_seconds(getattr(expected, name)),
+            check_dtype=False,
         )
 
 
@@ -98,36 +101,40 @@ def test_each_series_has_the_rows_it_has_alone(several: list[TimeSeries]) -> Non
         pd.testing.assert_frame_equal(forecasts, alone.forecasts, check_dtype=False)
 
 
-def test_the_summary_is_over_what_all_models_scored(several: list[TimeSeries]) -> None:
+def test_the_summary_is_over_series_that_all_models_scored(
+    several: list[TimeSeries],
+) -> None:
     models = {
         "naive": NaiveSeasonal(K=12),
-        "picky": LinearRegressionModel(lags=40),  # needs more than the shortest series has
-        "hopeless": LinearRegressionModel(lags=400),
+        "long": LinearRegressionModel(lags=40),  # needs more than the shortest series has
+        "too long": LinearRegressionModel(lags=400),
     }
-    found = run([*several, make(8, 50)], models)
+    found = run([*several, shop(8, 50)], models)
     scores = found.scores.set_index("model")
-    assert scores["failed"].to_dict() == {"naive": 3, "picky": 4, "hopeless": 8}
-    assert scores["series"].to_dict() == {"naive": 4, "picky": 4, "hopeless": 0}
-    assert scores["error"].isna().to_dict() == {"naive": True, "picky": True, "hopeless": False}
+    assert scores["failed"].to_dict() == {"naive": 3, "long": 4, "too long": 8}
+    assert scores["series"].to_dict() == {"naive": 4, "long": 4, "too long": 0}
+    assert scores["error"].isna().to_dict() == {"naive": True, "long": True, "too long": False}
     naive = found.per_series.query("model == 'naive'").set_index("series")["MASE"]
     assert scores.loc["naive", "MASE"] == pytest.approx(naive[[0, 4, 5, 6]].mean())
-    assert found.scores["model"].iloc[-1] == "hopeless"
+    assert found.scores["model"].iloc[-1] == "too long"
 
 
-def test_what_cannot_be_run_has_its_error_and_stops_nobody(several: list[TimeSeries]) -> None:
+def test_a_series_with_an_error_does_not_stop_others(
+    several: list[TimeSeries],
+) -> None:
     errors = run(several).per_series.set_index("series")["error"]
     for index, message in ((1, "10 time steps, too few"), (2, "missing"), (3, "constant")):
         assert errors[index].str.contains(message).all()
     assert errors[[0, 4, 5, 6]].isna().all()
 
 
-def test_nothing_but_failures_is_a_result_too() -> None:
-    found = run([make(0, 5), make(1, 5)])
+def test_a_comparison_in_which_all_series_fail_is_a_result() -> None:
+    found = run([shop(0, 5), shop(1, 5)])
     assert found.forecasts.empty
     assert (found.scores["failed"] == 2).all()
 
 
-def test_names_stay_and_each_series_can_be_drawn(several: list[TimeSeries]) -> None:
+def test_series_keep_their_names_and_can_be_plotted(several: list[TimeSeries]) -> None:
     named = {"b": several[0], "short": several[1], "a": several[4]}
     found = run(named)
     assert found.per_series["series"].drop_duplicates().tolist() == ["b", "short", "a"]
@@ -145,7 +152,7 @@ def test_workers_find_what_one_process_finds(
     assert_same(run(several, models), run(several, models, n_jobs=2, out=tmp_path / "out"))
 
 
-def test_a_second_start_goes_on(
+def test_a_repeated_call_evaluates_what_is_missing(
     several: list[TimeSeries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -157,7 +164,7 @@ def test_a_second_start_goes_on(
         "fit",
         lambda self, series, *a, **k: fitted.append(series) or fit(self, series, *a, **k),
     )
-    assert_same(first, run(several[:4], out=out))
+    assert_same(run(several[:4], out=out), first)
     assert not fitted
     changed = [several[0] + 1, *several[1:]]  # other values, three series more
     second = run(changed, out=out)
@@ -166,7 +173,7 @@ def test_a_second_start_goes_on(
     assert_same(second, run(changed))
 
 
-def test_what_an_interrupted_run_left_is_used(
+def test_an_interrupted_run_is_resumed(
     several: list[TimeSeries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit = NaiveDrift.fit
@@ -179,8 +186,8 @@ def test_what_an_interrupted_run_left_is_used(
     monkeypatch.setattr(NaiveDrift, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         run(several, out=tmp_path)
-    kept = pd.concat(map(pd.read_csv, (tmp_path / "parts").glob("*.scores.csv")))
-    assert 0 < kept["series"].nunique() < len(several)
+    stored = pd.concat(map(pd.read_csv, (tmp_path / "parts").glob("*.scores.csv")))
+    assert 0 < stored["series"].nunique() < len(several)
     (tmp_path / "parts" / "half.forecasts.csv").write_text("series,mod")  # without scores
     monkeypatch.setattr(NaiveDrift, "fit", fit)
     assert_same(run(several, out=tmp_path), run(several))
@@ -211,7 +218,7 @@ def test_refuses_a_folder_of_other_settings(several: list[TimeSeries], tmp_path:
         ({"a": "b"}, "received str at 'a'"),
     ],
 )
-def test_refuses_what_holds_no_series(series: Any, message: str) -> None:
+def test_refuses_what_does_not_hold_series(series: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(series)
 
@@ -221,27 +228,25 @@ def test_refuses_a_wrong_number_of_jobs(several: list[TimeSeries]) -> None:
         run(several, n_jobs=0)
 
 
-def test_one_infinite_value_costs_one_series() -> None:
-    series = [make(index) for index in range(3)]
-    values = series[1].values().copy()
-    values[30] = np.inf
-    found = run([series[0], series[1].with_values(values), series[2]])
+def test_an_infinite_value_fails_its_own_series_only() -> None:
+    found = run([shop(0), with_value(shop(1), 30, np.inf), shop(2)])
     errors = found.per_series.set_index("series")["error"]
     assert errors.loc[1].str.contains("infinite at 2012-07-01").all()
     assert errors.drop(1).isna().all()
     assert found.scores["failed"].tolist() == [1, 1]
-    assert np.isfinite(found.scores["MASE"]).all()
+    others = run({0: shop(0), 2: shop(2)}).scores
+    assert found.scores["MASE"].tolist() == others["MASE"].tolist()
 
 
-def test_an_empty_series_costs_itself() -> None:
-    found = run([make(0)[:0], make(1)])
+def test_an_empty_series_fails_itself_only() -> None:
+    found = run([shop(0)[:0], shop(1)])
     assert found.scores["failed"].tolist() == [1, 1]
-    assert len(found.plot().axes[0].lines) == 5  # of what was forecast
+    assert len(found.plot().axes[0].lines) == 5  # those of the other series
 
 
-def test_the_summary_leaves_out_series_that_have_no_mase() -> None:
-    pattern = make(1).with_values(np.tile(np.arange(12.0), 5)[:, None])  # repeats itself exactly
-    found = run([make(0), pattern])
+def test_the_summary_leaves_out_series_without_mase() -> None:
+    pattern = shop(1).with_values(np.tile(np.arange(12.0), 5)[:, None])  # repeats itself exactly
+    found = run([shop(0), pattern])
     drift = found.per_series.query("model == 'NaiveDrift'")
     assert drift["MASE"].isna().tolist() == [False, True]
     assert found.scores["series"].tolist() == [1, 1]
@@ -250,7 +255,7 @@ def test_the_summary_leaves_out_series_that_have_no_mase() -> None:
 
 @pytest.mark.parametrize("name", ["forecast", "time", "model", "0"])
 def test_components_have_any_name(name: str, tmp_path: Path) -> None:
-    series = [make(index).with_columns_renamed("sales", name) for index in range(2)]
+    series = [shop(index).with_columns_renamed("sales", name) for index in range(2)]
     found = run(series, out=tmp_path)
     assert found.scores["failed"].tolist() == [0, 0]
     assert set(found.forecasts["component"]) == {name}
@@ -259,15 +264,16 @@ def test_components_have_any_name(name: str, tmp_path: Path) -> None:
 
 
 def test_models_have_any_name_and_order(tmp_path: Path) -> None:
-    series = [make(index) for index in range(3)]
+    series = [shop(index) for index in range(3)]
     models: dict[Any, ForecastingModel] = {"1": NaiveDrift(), "NA": NaiveSeasonal(12)}
     run(series[:2], models, out=tmp_path)
-    turned = dict(reversed(models.items()))
-    again = run(series, turned, out=tmp_path)
-    assert sorted(again.scores["model"]) == ["1", "NA"]
-    assert again.scores["series"].tolist() == [3, 3]
+    resumed = run(series, dict(reversed(models.items())), out=tmp_path)
+    assert sorted(resumed.scores["model"]) == ["1", "NA"]
+    assert resumed.scores["series"].tolist() == [3, 3]
     pd.testing.assert_frame_equal(
-        numbers(again.scores), numbers(run(series, models).scores), check_dtype=False
+        without_seconds(resumed.scores),
+        without_seconds(run(series, models).scores),
+        check_dtype=False,
     )
 
 
@@ -277,40 +283,36 @@ def test_the_order_of_names_does_not_matter(several: list[TimeSeries], tmp_path:
 
 
 def test_a_folder_with_damaged_settings_is_refused(tmp_path: Path) -> None:
-    run([make(0)] * 2, out=tmp_path)
+    run([shop(0)] * 2, out=tmp_path)
     for text in ("", "5", "{"):
         (tmp_path / "settings.json").write_text(text)
         with pytest.raises(ValueError, match=r"settings\.json is damaged"):
-            run([make(0)] * 2, out=tmp_path)
+            run([shop(0)] * 2, out=tmp_path)
 
 
 @pytest.mark.parametrize("part", ["scores", "forecasts"])
-def test_a_damaged_chunk_is_run_again(part: str, tmp_path: Path) -> None:
-    series = [make(index) for index in range(3)]
+def test_a_damaged_chunk_is_evaluated_again(part: str, tmp_path: Path) -> None:
+    series = [shop(index) for index in range(3)]
     before = run(series, out=tmp_path)
     damaged = sorted((tmp_path / "parts").glob(f"*.{part}.csv"))
     damaged[0].write_text("")
     damaged[1].unlink()
-    again = run(series, out=tmp_path)
-    pd.testing.assert_frame_equal(
-        numbers(again.per_series), numbers(before.per_series), check_dtype=False
-    )
-    assert len(again.forecasts) == len(before.forecasts)
+    assert_same(run(series, out=tmp_path), before)
 
 
 def test_static_covariates_are_part_of_a_series() -> None:
     small, large = (
-        make(0).with_static_covariates(pd.DataFrame({"size": [size]})) for size in (1.0, 2.0)
+        shop(0).with_static_covariates(pd.DataFrame({"size": [size]})) for size in (1.0, 2.0)
     )
     assert fingerprint(0, small) != fingerprint(0, large)
 
 
-def test_dates_stand_beside_numbers(tmp_path: Path) -> None:
-    series = {"dates": make(0), "numbers": TimeSeries.from_values(make(1).values())}
-    kept, alone = run(series, out=tmp_path), run(series)
-    assert kept.forecasts["time"].tolist() == alone.forecasts["time"].tolist()
+def test_series_with_dates_and_with_an_integer_index_are_stored_together(tmp_path: Path) -> None:
+    series = {"dates": shop(0), "integers": TimeSeries.from_values(shop(1).values())}
+    stored, in_memory = run(series, out=tmp_path), run(series)
+    assert stored.forecasts["time"].tolist() == in_memory.forecasts["time"].tolist()
     for name in series:
-        assert len(kept.plot(series=name).axes[0].lines) == 5
+        assert len(stored.plot(series=name).axes[0].lines) == 5
 
 
 def test_refuses_equal_series_whose_names_look_the_same() -> None:
@@ -319,43 +321,50 @@ def test_refuses_equal_series_whose_names_look_the_same() -> None:
             return "shop"
 
     with pytest.raises(ValueError, match="names that look the same"):
-        run({Name(): make(0), Name(): make(0)})
+        run({Name(): shop(0), Name(): shop(0)})
 
 
 @pytest.mark.parametrize(
     "models", [NaiveDrift(), 5, "NaiveDrift", {1: NaiveDrift(), "1": NaiveDrift()}]
 )
-def test_refuses_what_are_no_models(models: Any) -> None:
+def test_refuses_what_are_not_models(models: Any) -> None:
     with pytest.raises(ValueError, match="`models` must"):
-        run([make(0)], models)
+        run([shop(0)], models)
 
 
-def test_a_model_named_twice_is_run_once() -> None:
-    found = run([make(0), make(1)[:5]], ["NaiveDrift", "NaiveDrift"])
+def test_a_model_named_twice_is_evaluated_once() -> None:
+    found = run([shop(0), shop(1)[:5]], ["NaiveDrift", "NaiveDrift"])
     assert found.per_series["model"].tolist() == ["NaiveDrift"] * 2
 
 
 @pytest.mark.cluster
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_on_dask_with_workers_killed_on_the_way(
+def test_on_dask_with_workers_that_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")
-    # its workers look for this file's classes
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    series = [make(index) for index in range(8)]  # a chunk each
+    series = [shop(index) for index in range(8)]  # a chunk each
     for index, deadly in ((3, Once.START), (6, Always.START)):
         values = np.append(deadly, series[index].values()[1:])
         series[index] = series[index].with_values(values[:, None])
-    cure = tmp_path / "cure"
+    stop_killing = tmp_path / "stop"
     models: dict[str, ForecastingModel] = {
         "once": Once(str(tmp_path / "once")),
-        "always": Always(str(cure)),
+        "always": Always(str(stop_killing)),
     }
     out = tmp_path / "out"
+    config = {
+        "distributed.scheduler.allowed-failures": 0,
+        # three workers die: others are forked from a process that has imported Darts
+        "distributed.worker.multiprocessing-method": "forkserver",
+    }
+    with dask.config.set(config):
+        distributed.utils.get_mp_context().set_forkserver_preload(
+            ["distributed", "darts_lstm_seq.comparison.compare"]
+        )
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set(config),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None
         ) as cluster,
@@ -366,8 +375,8 @@ def test_on_dask_with_workers_killed_on_the_way(
     assert (tmp_path / "once").exists()  # a worker did die
     assert found.loc[6, "error"].str.contains("the worker was lost: KilledWorker").all()
     assert found.drop(6)["error"].isna().all()
-    # what was lost is tried again by the next start, and nothing else
-    cure.touch()
+    # a repeated call evaluates the series of the lost worker, and no other
+    stop_killing.touch()
     fitted = []
     fit = Once.fit
     monkeypatch.setattr(
@@ -375,12 +384,12 @@ def test_on_dask_with_workers_killed_on_the_way(
         "fit",
         lambda self, series, *a, **k: fitted.append(series) or fit(self, series, *a, **k),
     )
-    again = run(series, models, out=out)
-    assert {float(one.first_value()) for one in fitted} == {Always.START}
-    assert_same(again, run(series, models))
+    resumed = run(series, models, out=out)
+    assert {float(part.first_value()) for part in fitted} == {Always.START}
+    assert_same(resumed, run(series, models))
 
 
-def test_the_command_takes_a_long_table(
+def test_the_command_reads_a_table_in_long_format(
     several: list[TimeSeries], tmp_path: Path, capsys: Any
 ) -> None:
     frames = [
@@ -423,7 +432,7 @@ class TestRetrainedBacktests:
         self, several: list[TimeSeries], tiny: dict
     ) -> None:
         series = [several[index] for index in (0, 4, 5)]
-        covariates = [one + 1 for one in series]
+        covariates = [target + 1 for target in series]
         model = LSTMSeqModel(12, 3, **tiny | {"dropout": 0.3})
         kwargs = {"past_covariates": covariates, **SCHEDULE}
         here = model.historical_forecasts(series, **kwargs)
@@ -431,10 +440,10 @@ class TestRetrainedBacktests:
             there = model.historical_forecasts(series, **kwargs)
             errors = model.backtest(series, **kwargs)
         assert len(errors) == 3
-        for one, other in zip(here, there, strict=True):
-            for left, right in zip(one, other, strict=True):
-                assert left.time_index.equals(right.time_index)
-                np.testing.assert_allclose(left.values(), right.values(), rtol=1e-5)
+        for expected, found in zip(here, there, strict=True):
+            for forecast, other in zip(expected, found, strict=True):
+                assert forecast.time_index.equals(other.time_index)
+                np.testing.assert_allclose(forecast.values(), other.values(), rtol=1e-5)
 
     def test_a_refused_series_has_its_own_index(
         self, several: list[TimeSeries], tiny: dict

@@ -1,4 +1,4 @@
-"""What the pictures show: every number drawn is one of the comparison's or the training's."""
+"""Plots: the plotted values are those of the comparison or of the training."""
 
 from typing import Any
 
@@ -33,13 +33,13 @@ def lines(axis: Any) -> list[np.ndarray]:
     return [line.get_ydata() for line in axis.lines if len(line.get_ydata()) > 2]
 
 
-def test_a_panel_per_model_the_best_first(result: Comparison) -> None:
+def test_there_is_a_panel_per_model_the_best_first(result: Comparison) -> None:
     titles = [axis.get_title() for axis in result.plot().axes]
     assert [title.split()[0] for title in titles] == list(result.scores["model"])
     assert titles[0].endswith(f"MASE {result.scores['MASE'].iloc[0]:.2f}")
 
 
-def test_draws_actual_values_and_forecasts(seasonal: TimeSeries, result: Comparison) -> None:
+def test_plots_actual_values_and_forecasts(seasonal: TimeSeries, result: Comparison) -> None:
     for axis, name in zip(result.plot().axes, result.scores["model"], strict=True):
         expected = result.forecasts[result.forecasts["model"] == name]
         actual, *forecasts = lines(axis)
@@ -48,16 +48,16 @@ def test_draws_actual_values_and_forecasts(seasonal: TimeSeries, result: Compari
         np.testing.assert_allclose(np.concatenate(forecasts), expected["forecast"])
 
 
-def test_a_row_per_component(pair: Comparison) -> None:
+def test_there_is_a_row_of_panels_per_component(pair: Comparison) -> None:
     axes = pair.plot().axes
     assert [axis.get_ylabel() for axis in axes] == ["sales", "", "double", ""]
     for above, below in zip(axes[:2], axes[2:], strict=True):
-        for one, other in zip(lines(above), lines(below), strict=True):
-            np.testing.assert_allclose(2 * one, other)
+        for line, double in zip(lines(above), lines(below), strict=True):
+            np.testing.assert_allclose(2 * line, double)
     assert [axis.get_ylabel() for axis in pair.plot("double").axes] == ["double", ""]
 
 
-def test_single_steps_are_seen(seasonal: TimeSeries) -> None:
+def test_single_steps_are_plotted_as_points(seasonal: TimeSeries) -> None:
     series = TimeSeries.from_values(seasonal.values())
     axis = compare(series, 1, ["NaiveDrift"], show_progress=False).plot().axes[0]
     points = [line for line in axis.lines if line.get_marker() == "."]
@@ -71,32 +71,32 @@ def test_failed_models_have_no_panel(result: Comparison, seasonal: TimeSeries) -
     assert titles == set(result.scores["model"]) - {"Theta"}
 
 
-def test_losses_are_those_that_lightning_logged(seasonal: TimeSeries, tiny: dict) -> None:
+def test_plotted_losses_are_those_of_the_log(seasonal: TimeSeries, tiny: dict) -> None:
     logger = CSVLogger("logs")
     trainer = tiny["pl_trainer_kwargs"] | {"logger": logger, "log_every_n_steps": 1}
     model = LSTMSeqModel(12, 3, **(tiny | {"pl_trainer_kwargs": trainer}))
     model.fit(seasonal[:80], val_series=seasonal[80:])
     metrics = pd.read_csv(f"{logger.log_dir}/metrics.csv")
     (axis,) = plot_losses(metrics).axes
-    drawn = {line.get_label(): line for line in axis.lines}
-    assert set(drawn) == {"train_loss", "val_loss"}
-    for name, line in drawn.items():
+    plotted = {line.get_label(): line for line in axis.lines}
+    assert set(plotted) == {"train_loss", "val_loss"}
+    for name, line in plotted.items():
         assert len(line.get_ydata()) >= 2
         np.testing.assert_allclose(line.get_ydata(), metrics[name].dropna())
 
 
-def test_a_notebook_shows_pictures_once(result: Comparison) -> None:
+def test_figures_are_closed_in_pyplot(result: Comparison) -> None:
     result.plot()
     plot_losses(pd.DataFrame({"step": [1, 2], "train_loss": [2.0, 1.0]}))
     assert not plt.get_fignums()
 
 
-def test_writes_a_picture(result: Comparison, tmp_path: Any) -> None:
+def test_a_figure_can_be_saved(result: Comparison, tmp_path: Any) -> None:
     result.plot().savefig(tmp_path / "forecasts.png")
     assert (tmp_path / "forecasts.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_refuses_what_it_cannot_draw(result: Comparison) -> None:
+def test_refuses_what_it_cannot_plot(result: Comparison) -> None:
     with pytest.raises(ValueError, match=r"`component` must be one of .*'sales'.* 'profit'"):
         result.plot("profit")
     with pytest.raises(ValueError, match="no model could be fitted"):
