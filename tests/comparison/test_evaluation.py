@@ -20,6 +20,7 @@ from darts.models import (
     NaiveSeasonal,
 )
 from darts.models.forecasting.forecasting_model import ForecastingModel
+from makers import white_noise
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.comparison import evaluation
@@ -71,15 +72,15 @@ def test_forecasts_are_those_of_darts_loop(name: str, seasonal: TimeSeries, tiny
 
 
 def test_a_conformal_model_keeps_the_model_it_calibrates(seasonal: TimeSeries) -> None:
-    fitted = fitted_regression(seasonal)
+    # a model that forecasts values near 0 wherever it is not refitted
+    fitted = LinearRegressionModel(lags=3, output_chunk_length=HORIZON).fit(white_noise(500))
     model = ConformalNaiveModel(fitted, quantiles=[0.1, 0.5, 0.9], random_state=0)
     scores, found = Evaluation(HORIZON, 2, {"conformal": model}).run(seasonal)
     assert scores["error"].isna().all(), scores["error"].tolist()
-    # the median of symmetric intervals is the forecast of the model, which is not refitted
+    # the median of symmetric intervals is that forecast, here estimated from samples
     expected = [fitted.predict(HORIZON, seasonal[:end]).values()[:, 0] for end in (108, 114)]
-    np.testing.assert_allclose(found["forecast"], np.concatenate(expected), rtol=0.01)
-    refitted = LinearRegressionModel(lags=12, output_chunk_length=HORIZON).fit(seasonal[:108])
-    assert np.abs(refitted.predict(HORIZON).values()[:, 0] - expected[0]).max() > 1
+    assert np.abs(expected).max() < 50 < 100 < found["actual"].min()
+    np.testing.assert_allclose(found["forecast"], np.concatenate(expected), atol=30)
 
 
 def test_lstm_folds_are_predicted_once_and_fitted_together(
