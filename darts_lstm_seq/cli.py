@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # the names in `comparison.baselines.MODELS`, whose import takes seconds
 MODELS = ["LSTMSeqModel", "ARIMA", "ExponentialSmoothing", "Theta", "NaiveSeasonal", "NaiveDrift"]
 _PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
-# how a file is written: the options of `data.read_csv`, under the same names
-_WRITTEN = ("date_format", "separator", "decimal", "encoding")
+# parameters of `data.read_csv` that describe the format of the file
+_FILE_FORMAT = ("date_format", "separator", "decimal", "encoding")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,10 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         help="strptime format of the dates (%%d.%%m.%%Y), or ISO8601; default: the one all have",
     )
     compare.add_argument(
-        "--separator", help="between columns; default: tab, semicolon, bar or comma"
+        "--separator", help="column separator; default: tab, semicolon, bar or comma"
     )
     compare.add_argument("--decimal", help="decimal sign; default: the one that all numbers have")
-    compare.add_argument("--encoding", help="of the file; default: UTF-8")
+    compare.add_argument("--encoding", help="encoding of the file; default: UTF-8")
     compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
     compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
     compare.add_argument(
@@ -173,7 +173,7 @@ def _compare(parsed: argparse.Namespace) -> int:
 def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
     if parsed.file is None:
         # as in `--value a b FILE.csv`, where the file is parsed as a value
-        names = ("time", "value", "series", "freq", *_WRITTEN)
+        names = ("time", "value", "series", "freq", *_FILE_FORMAT)
         given = [name.replace("_", "-") for name in names if getattr(parsed, name)]
         if given:
             raise ValueError(f"--{given[0]} needs a FILE.csv, which must come before the options.")
@@ -183,7 +183,7 @@ def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeri
     from darts_lstm_seq.data import read_csv, read_many_csv
 
     columns = parsed.time, parsed.value, parsed.freq
-    written: Any = {name: getattr(parsed, name) for name in _WRITTEN}
+    file_format: Any = {name: getattr(parsed, name) for name in _FILE_FORMAT}
     if parsed.series is not None:
-        return read_many_csv(parsed.file, parsed.series, *columns, **written)
-    return read_csv(parsed.file, *columns, **written)
+        return read_many_csv(parsed.file, parsed.series, *columns, **file_format)
+    return read_csv(parsed.file, *columns, **file_format)
