@@ -5,6 +5,7 @@ Progress bars, checkpoints and early stopping are Lightning's own.
 
 import pytorch_lightning as pl
 from darts.utils.serialization import add_safe_globals
+from typing_extensions import override
 
 from darts_lstm_seq.checks import check_positive_integer
 
@@ -43,6 +44,7 @@ class PrintLoss(pl.Callback):
     def __init__(self, every: int = 10) -> None:
         self.every = check_positive_integer("every", every)
 
+    @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the last logged training loss, every `every` epochs."""
         epoch = trainer.current_epoch + 1
