@@ -69,6 +69,7 @@ def test_all_combinations(
             model.predict(9, series, past_covariates=short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["past", "future"])
 @pytest.mark.parametrize("shift", [0, 2])
 def test_a_covariate_that_tells_the_target_is_used(
@@ -92,6 +93,7 @@ def test_a_covariate_that_tells_the_target_is_used(
     assert mae(target, forecasts) < 0.4  # 0.8 is the best without the covariate
 
 
+@pytest.mark.slow
 def test_static_covariates_tell_series_apart(tiny: dict[str, Any]) -> None:
     # one series answers each block of noise by rising, the other by falling
     blocks = white_noise(24 * 16).values().reshape(24, 16).copy()
@@ -196,6 +198,7 @@ def test_shared_weights_forecast_each_component_on_its_own(tiny: dict[str, Any])
     assert np.abs(other[:, 1:] - forecast[:, 1:]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_without_shared_weights_components_inform_each_other(tiny: dict[str, Any]) -> None:
     # the second component tells the first three steps earlier
     first = white_noise(250)

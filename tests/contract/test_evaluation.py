@@ -121,6 +121,7 @@ def test_each_fold_is_a_fit_of_its_own(
         assert_close(forecast, by_hand)
 
 
+@pytest.mark.slow
 def test_retrained_folds_forecast_as_well_as_one_by_one(
     tiny: dict[str, Any], series: TimeSeries
 ) -> None:

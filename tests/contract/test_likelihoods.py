@@ -70,6 +70,7 @@ def test_every_family(family: str, kind: str, tiny: dict[str, Any]) -> None:
         model.predict(6, predict_likelihood_parameters=True)
 
 
+@pytest.mark.slow
 def test_quantiles_are_ordered_and_cover(tiny: dict[str, Any]) -> None:
     series = sine(400, noise=0.3, level=500, scale=20)
     model = LSTMSeqModel(
@@ -97,6 +98,7 @@ def test_quantiles_are_ordered_and_cover(tiny: dict[str, Any]) -> None:
     np.testing.assert_allclose(np.median(sampled.all_values(), axis=2)[:, 0], values[:, 2], atol=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["Gaussian", "Laplace", "Gumbel", "Cauchy"])
 def test_the_level_and_the_spread_of_noise_are_found(family: str, tiny: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
@@ -125,6 +127,7 @@ def test_the_level_and_the_spread_of_noise_are_found(family: str, tiny: dict[str
     assert 1.5e3 < scale < 6e3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["Poisson", "NegativeBinomial", "Geometric"])
 def test_the_rate_of_counts_is_found(family: str, tiny: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)

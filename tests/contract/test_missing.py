@@ -49,6 +49,7 @@ def test_ten_percent_removed_cost_less_than_fifteen_percent(tiny: dict[str, Any]
     assert np.mean(gappy) < 1.15 * np.mean(complete)
 
 
+@pytest.mark.slow
 def test_past_covariates_with_a_tenth_removed(tiny: dict[str, Any]) -> None:
     # noise, of which the covariate knows the next values
     series = white_noise(300)
@@ -90,6 +91,7 @@ def test_gaps_are_no_zeros(tiny: dict[str, Any]) -> None:
     np.testing.assert_allclose(forecast.values(), 1000, atol=20)
 
 
+@pytest.mark.slow
 def test_missing_labels_are_left_out_of_the_loss(tiny: dict[str, Any]) -> None:
     """A component without labels in the second half is learnt from the first half."""
     series = sine(160, width=2, noise=0.02)
@@ -196,6 +198,7 @@ def test_short_series_with_covariates_and_backtests(tiny: dict[str, Any]) -> Non
     assert len(second) >= 1
 
 
+@pytest.mark.slow
 def test_a_longer_history_is_better_than_a_short_one(tiny: dict[str, Any]) -> None:
     """The mask says how much of a window is real, and what is real is used."""
     model = LSTMSeqModel((3, 24), 6, **tiny | {"n_epochs": 40, "hidden_dim": 16})

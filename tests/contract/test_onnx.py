@@ -17,7 +17,7 @@ from darts_lstm_seq import LSTMSeqModel
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx_tools = pytest.importorskip("darts.utils.onnx")
 pytest.importorskip("onnxscript")
-# an export takes two seconds
+# an export takes two seconds or more
 pytestmark = pytest.mark.slow
 
 

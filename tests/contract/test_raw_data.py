@@ -11,6 +11,7 @@ from makers import sine
 from darts_lstm_seq import LSTMSeqModel
 
 LENGTH, SPLIT, HORIZON = 280, 200, 12
+pytestmark = pytest.mark.slow
 
 
 def _signal(seed: int = 0) -> np.ndarray:

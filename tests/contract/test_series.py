@@ -60,6 +60,7 @@ def test_one_series_is_learnt(width: int, dtype: str, tiny: dict[str, Any]) -> N
     assert mae(rest, forecast) < 0.4 * flat
 
 
+@pytest.mark.slow
 def test_many_series_of_different_length_and_scale(tiny: dict[str, Any]) -> None:
     scales = [1e-3, 1.0, 1e6]
     many = [
@@ -116,6 +117,7 @@ def test_roll_size_is_the_number_of_forecasts_fed_back(
     np.testing.assert_allclose(forecast.values(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freq", ["MS", "B", 5])
 def test_output_chunk_shift(freq: str | int, tiny: dict[str, Any]) -> None:
     series = sine(132, freq, noise=0.02)
@@ -161,6 +163,7 @@ def test_darts_own_datasets(build: Callable[[list[TimeSeries]], Any], tiny: dict
         np.testing.assert_allclose(forecast.values(), model.predict(5, target).values(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_dataset_is_learnt_from(tiny: dict[str, Any]) -> None:
     series = sine(132)
     dataset = SequentialTorchTrainingDataset(

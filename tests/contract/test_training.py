@@ -41,6 +41,7 @@ def weights(model: LSTMSeqModel) -> np.ndarray:
     return np.concatenate([w.detach().numpy().ravel() for w in model.model.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["series", "component", "one for all"])
 def test_sample_weights_say_what_counts(form: str, tiny: dict[str, Any]) -> None:
     # the second half turns the first upside down; the weights choose which one is learnt
@@ -238,6 +239,7 @@ def test_lr_find(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monke
     assert len(model.predict(3)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fit", "predict"])
 def test_scale_batch_size(
     method: str, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
