@@ -1,8 +1,8 @@
-"""Every private name borrowed from Darts and Lightning, each once, with its reason.
+"""Private names of Darts and Lightning that are imported, or read from their objects.
 
-A release of theirs may move or change these without notice; what to mend then is here. Read in
-Darts 0.48.1 and Lightning 2.6.6. The hooks that our classes override are not borrowed names:
-`tests/test_compat.py` compares their signatures with Darts' own.
+Each stands here once, with its reason, as checked with Darts 0.48.1 and Lightning 2.6.6; a release
+of theirs may change it without notice. Hooks that our classes override or call through `self` are
+not listed: `tests/test_compat.py` compares their signatures with Darts' own.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ Source: `darts.utils.data.SequentialTorchTrainingDataset`, `SequentialTorchInfer
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -146,18 +146,6 @@ class _BatchedDataset(TorchDataset):
     def is_batched(self) -> bool:
         """Whether batches are gathered from buffers; otherwise they are lists of samples."""
         return bool(self._buffers)
-
-    @property
-    def has_missing(self) -> bool:
-        """Whether a target or past covariates have missing values (NaN), in windows or not."""
-        names = ("series", "past_covariates")
-        values: Iterator[np.ndarray] = (
-            buffer.points for name, buffer in self._buffers.items() if name in names
-        )
-        if not self._buffers:
-            groups = (getattr(self, name) or () for name in names)
-            values = (series.all_values(copy=False) for group in groups for series in group)
-        return any(bool(np.isnan(array).any()) for array in values)
 
     @property
     def is_finite(self) -> bool:

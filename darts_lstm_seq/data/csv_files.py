@@ -42,7 +42,7 @@ _FREQUENCIES = [
 
 
 class CSVFormat(TypedDict, total=False):
-    """How a file is written, where it does not show: see `read_csv`."""
+    """Options for what cannot be detected in a file, see `read_csv`."""
 
     date_format: str | None
     separator: str | None
@@ -55,7 +55,7 @@ def read_csv(
     time: str | None = None,
     values: Sequence[str] | None = None,
     freq: str | None = None,
-    **written: Unpack[CSVFormat],
+    **csv_format: Unpack[CSVFormat],
 ) -> TimeSeries:
     r"""Read a series from a CSV file with a header line.
 
@@ -84,8 +84,8 @@ def read_csv(
         constant step, else leaves the rows in order; if none does, the file is refused. Dates that
         are numbers (1871, 20240131) need it.
     separator
-        What stands between columns. By default a tab, semicolon, bar or comma, whichever divides
-        all lines as the header.
+        Column separator. By default a tab, semicolon, bar or comma, whichever divides all lines
+        like the header.
     decimal
         Decimal sign, "." or ","; by default the one that all numbers agree with. Thousands may be
         divided by the other sign, a blank or an apostrophe. A file whose only signs may divide
@@ -102,8 +102,8 @@ def read_csv(
     Raises
     ------
     ValueError
-        If the file cannot be read as such a table, or in two ways. The message names the line and
-        column, the cell at fault and what to do.
+        If the file is not such a table, or is ambiguous. The message names line, column and cell,
+        and what to do.
     OSError
         If there is no such file.
 
@@ -117,7 +117,7 @@ def read_csv(
     ...     read_csv(file.name).values().ravel().tolist()
     [3.5, 1005.0, 4.0]
     """
-    frame = _read_frame(path, None, time, values, freq, **written)
+    frame = _read_frame(path, None, time, values, freq, **csv_format)
     return TimeSeries.from_dataframe(_regular(frame, freq, path))
 
 
@@ -127,7 +127,7 @@ def read_many_csv(
     time: str | None = None,
     values: Sequence[str] | None = None,
     freq: str | None = None,
-    **written: Unpack[CSVFormat],
+    **csv_format: Unpack[CSVFormat],
 ) -> dict[Any, TimeSeries]:
     r"""Read series that stand one below the other in a CSV file with a header line.
 
@@ -141,7 +141,7 @@ def read_many_csv(
         Column of the dates; the first other one by default.
     values, freq
         As for `read_csv`. By default the frequency is that of the longest series.
-    **written
+    **csv_format
         `date_format`, `separator`, `decimal` and `encoding` as for `read_csv`.
 
     Returns
@@ -166,7 +166,7 @@ def read_many_csv(
     ...     {name: len(shop) for name, shop in read_many_csv(file.name, "shop").items()}
     {'b': 3, 'a': 1}
     """
-    frame = _read_frame(path, series, time, values, freq, **written)
+    frame = _read_frame(path, series, time, values, freq, **csv_format)
     groups = {name: group.droplevel(0) for name, group in frame.groupby(level=0, sort=False)}
     if freq is None:
         longest = max(groups, key=lambda name: len(groups[name]))

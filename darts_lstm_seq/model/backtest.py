@@ -2,10 +2,10 @@
 
 Darts' own loop runs twice. The first time, the trainings of all folds are prepared and recorded;
 then they are trained together by `stacking.py`; the second time the loop is handed the trained
-models in their order. Whatever the loop can do (schedules, callables, transformers, many series) so
-holds by construction; data transformers are fitted in both rounds. What cannot be stacked runs in
-Darts' loop alone, and a debug log says why. Many series are first divided among the workers of
-`joblib.parallel_config`, if it names any.
+models in their order. All options of the loop (schedules, callables, transformers, many series) are
+therefore supported; data transformers are fitted in both rounds. What cannot be stacked runs in
+Darts' loop alone; the reason is logged (level DEBUG). Many series are first divided among the
+workers of `joblib.parallel_config`, if there are any.
 
 Source: the loop of `darts.models.forecasting.ForecastingModel.historical_forecasts`.
 """
@@ -24,7 +24,7 @@ from darts.logging import get_logger
 from darts.utils.ts_utils import SeriesType, get_series_seq_type
 from tqdm.auto import tqdm
 
-from darts_lstm_seq.model.recording import FoldRecorder, FoldReplayer, Folds
+from darts_lstm_seq.model.recording import BacktestHooks, FoldRecorder, FoldReplayer
 from darts_lstm_seq.model.stacking import CannotStackError, train_stacks, unsupported_reason
 from darts_lstm_seq.parallel import chunk_ranges, count_workers, process_lock, run_chunks
 
@@ -35,7 +35,7 @@ logger = get_logger(__name__)
 
 
 class CannotDistributeError(Exception):
-    """A series is refused by a worker, which does not know its index among all."""
+    """A worker refused a series; the loop then runs here, for an error with the right index."""
 
 
 def historical_forecasts(
@@ -86,14 +86,14 @@ def _unsupported_reason(model: "LSTMSeqModel", arguments: dict[str, Any]) -> str
 def replay_decisions(retrain: Any, decisions: list[bool]) -> Any:
     """Return a `retrain` that repeats recorded decisions, then calls the given one.
 
-    A callable may have a state, and so must not be asked twice for one fold.
+    A callable may have a state, so it must be called only once per fold.
 
     Parameters
     ----------
     retrain
-        As for Darts' loop, which asks in the same order each time.
+        As for Darts' loop, which calls it in the same order each time.
     decisions
-        Its answers so far, to which new ones are added.
+        Results recorded so far; new ones are appended.
     """
     if not callable(retrain):
         return retrain
@@ -141,20 +141,20 @@ def _run_stacked(
             with _attached(model, replayer):
                 results.append(loop(**{**waiting_job, "retrain": retrain, "show_warnings": False}))
             for fitted in replayer.models:  # which someone may have kept
-                fitted.backtest_folds = None
+                fitted.backtest_hooks = None
         waiting.clear()
     is_single_job = len(jobs) == 1 and jobs[0] is arguments
     return results[0] if is_single_job else results
 
 
 @contextmanager
-def _attached(model: "LSTMSeqModel", folds: Folds) -> Iterator[None]:
+def _attached(model: "LSTMSeqModel", hooks: BacktestHooks) -> Iterator[None]:
     """Let the models of the loop that starts from `model` record or replay."""
-    model.backtest_folds = folds
+    model.backtest_hooks = hooks
     try:
         yield
     finally:
-        model.backtest_folds = None
+        model.backtest_hooks = None
 
 
 def _is_local(arguments: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
-"""Every choice that `LSTMSeqModel` makes where a parameter is left to it (`None`).
+"""Values of the parameters of `LSTMSeqModel` that are chosen automatically (`None`).
 
-Some choices need only the other parameters (`fill_in`), others the number of training windows. What
-each is worth was measured on series that no benchmark scores: `benchmarks/README.md`. What a user
-may set, and how it is documented, is in `lstm_seq_model.py`.
+Some depend on other parameters only (`fill_in`), others on the number of training windows. They
+were chosen on series that no benchmark scores: `benchmarks/README.md`. Plain default values, and
+the documentation of all parameters, are in `lstm_seq_model.py`.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ AUTOMATIC = ("patch_length", "dropout", "n_epochs")
 # patches: the LSTM's steps and the width of one step then grow alike with the window
 MAX_PATCH_OVER_ROOT = 1.5
 # low-data regime: at most this many training windows per forecast step. Overlapping windows hold
-# few independent horizons; long windows are told apart, and so overfitted, more easily
+# few independent horizons; long windows are overfitted more easily
 LONG_WINDOW = 49
 LOW_DATA_WINDOWS_PER_STEP = 30
 LOW_DATA_LONG_WINDOWS_PER_STEP = 60
@@ -34,7 +34,7 @@ def fill_in(params: dict[str, Any], is_tutorial: bool) -> dict[str, Any]:
     Parameters
     ----------
     params
-        All parameters of the model; those that are `None` are left to us.
+        All parameters of the model; those that are `None` are chosen here.
     is_tutorial
         Whether to choose as the plain tutorial does.
     """

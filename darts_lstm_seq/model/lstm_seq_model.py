@@ -4,8 +4,8 @@ What the hooks do is in the files of this folder: automatic choices in `defaults
 `validation.py`, prediction, persistence and backtests in files by these names. The network and the
 steps around it are in `nn` and `training`; windows, metrics and file formats are Darts'.
 
-Source: `darts.models.BlockRNNModel`, whose parameter names and behaviour this class keeps, so that
-changing the class name in an existing script is enough.
+Source: `darts.models.BlockRNNModel`, whose parameters have the same names here where they mean the
+same.
 """
 
 import inspect
@@ -48,8 +48,8 @@ from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
 from darts_lstm_seq.files import atomic_write
 from darts_lstm_seq.model import backtest, defaults, persistence, validation
-from darts_lstm_seq.model.prediction import DirectPredictor, in_random_state, share_weights
-from darts_lstm_seq.model.recording import Folds
+from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
+from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import DeferredTrainer
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
@@ -164,10 +164,25 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         low-data regime the LSTM's learning rate is multiplied by
         ``min(1, 12 / input_chunk_length)``.
 
+    Attributes
+    ----------
+    folds_per_stack
+        Maximal number of networks that a retrained backtest trains together (32).
+
     Raises
     ------
     ValueError
         If a parameter is out of its range.
+
+    Notes
+    -----
+    ``historical_forecasts(retrain=True)``, and what is built on it, prepares the trainings of all
+    folds first and runs them together where the settings allow; ``enable_optimization=False``
+    trains fold by fold. The loop over folds runs twice, so data transformers are fitted twice; a
+    callable ``retrain`` is called once per fold.
+
+    Several threads may call ``predict()`` on one model. Predictions that draw random numbers, and
+    fits, are serialised within a process.
 
     Examples
     --------
@@ -190,8 +205,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     # maximal number of networks that a retrained backtest trains together: more need more memory
     # and gain nothing (`benchmarks/bench_backtest.py`)
     folds_per_stack: int = 32
-    # set while a retrained backtest runs: what records and replays its folds
-    backtest_folds: Folds | None = None
+    # set by `backtest.py` while a retrained backtest runs: records and replays its folds
+    backtest_hooks: BacktestHooks | None = None
 
     def __init__(
         self,
@@ -272,7 +287,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if series is not None:
             validation.check_series_given(series)
         arguments = _PREDICT.bind(self, n, series, *args, **kwargs).arguments
-        predict = in_random_state(
+        predict = with_optional_seeding(
             MixedCovariatesTorchModel.predict, self._draws_random_numbers(arguments)
         )
         return predict(**arguments)
@@ -287,7 +302,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             return super().fit_from_dataset(*args, **kwargs)
 
     def prepare_training(self, series: TimeSeriesLike, *args: Any, **kwargs: Any) -> Training:
-        """Do everything that `fit` does but train.
+        """Prepare what `fit` trains on, without training.
 
         The model is not a fitted one until `finish_training` is called.
 
@@ -320,7 +335,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         return trainer.training
 
     def finish_training(self, training: Training) -> None:
-        """Become a fitted model by a training that was prepared, and trained elsewhere."""
+        """Take over a prepared training that was run elsewhere; the model is fitted then."""
         self.model, self._fit_called = training.module, True
         self.model.on_fit_end()  # Darts' hook: sample weights kept the loss from reducing
 
@@ -343,9 +358,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
     @override
     def untrained_model(self) -> Self:
-        if self.backtest_folds is None:
+        if self.backtest_hooks is None:
             return super().untrained_model()
-        return cast("Self", self.backtest_folds.untrained_model(super().untrained_model))
+        return cast("Self", self.backtest_hooks.untrained_model(super().untrained_model))
 
     @override
     def _fit_wrapper(
@@ -365,9 +380,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             "val_series": val_series,
             **kwargs,
         }
-        if self.backtest_folds is None:
+        if self.backtest_hooks is None:
             return super()._fit_wrapper(**arguments)
-        return self.backtest_folds.fit(self, arguments)
+        return self.backtest_hooks.fit(self, arguments)
 
     @override
     def _predict_wrapper(
@@ -390,9 +405,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             **kwargs,
         }
         predict = partial(super()._predict_wrapper, **arguments)
-        if self.backtest_folds is None:
+        if self.backtest_hooks is None:
             return predict()
-        return self.backtest_folds.predict(self, predict, arguments)
+        return self.backtest_hooks.predict(self, predict, arguments)
 
     def encode(
         self,
@@ -412,8 +427,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Returns
         -------
         np.ndarray
-            ``(n_series, hidden_dim)``. The states of ``n_members`` and, with ``shared_weights``,
-            of the components stand side by side.
+            ``(n_series, hidden_dim)``; with ``n_members`` or, under ``shared_weights``, several
+            components, ``hidden_dim`` times their number.
 
         Raises
         ------
@@ -442,7 +457,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             future_covariates=future_covariates,
         )
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
-        setup = share_weights(self)._setup_for_predict(**{**params, "trainer": predictor})
+        setup = prediction_copy(self)._setup_for_predict(**{**params, "trainer": predictor})
         return predictor.encode(setup["model"], setup["datamodule"]).numpy()
 
     @override
@@ -593,7 +608,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     def _is_low_data(self, sample: TorchTrainingSample) -> bool:
         if self._is_tutorial or self._n_windows is None:
             return False
-        # nothing but the network leads from covariates to the forecast
+        # the skip connection ignores covariates, so the network must learn their effect
         if sample.past_covariates is not None or sample.future_covariates is not None:
             return False
         return defaults.is_low_data(
@@ -684,7 +699,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @_documented_as(MixedCovariatesTorchModel.predict_from_dataset)
     def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
         arguments = _PREDICT_FROM_DATASET.bind(self, *args, **kwargs).arguments
-        view = arguments["self"] = share_weights(self)  # several threads may predict at once
+        view = arguments["self"] = prediction_copy(self)  # several threads may predict at once
         # without a generator the loader would draw a seed from PyTorch's random state
         loader_kwargs: dict[str, Any] = {"generator": torch.Generator()}
         direct = None
@@ -699,7 +714,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                 arguments["dataset"], num_replicas=1, rank=0, shuffle=False
             )
         arguments["dataloader_kwargs"] = loader_kwargs | (arguments.get("dataloader_kwargs") or {})
-        predict = in_random_state(
+        predict = with_optional_seeding(
             MixedCovariatesTorchModel.predict_from_dataset, self._draws_random_numbers(arguments)
         )
         forecasts = predict(**arguments)

@@ -1,9 +1,9 @@
 """Prediction without a Lightning `Trainer`: building one costs 50 times the network's own work.
 
-`DirectPredictor` stands in for `Trainer.predict` where the default hooks are all that was asked
-for. Everything else goes through Lightning. After a training over several processes each of them
-predicts alone, on its own device: sharing the work would cost more than so small a network, and
-a process that asks alone would wait for ever.
+`DirectPredictor` replaces `Trainer.predict` if no prediction hooks are configured; everything else
+goes through Lightning. After a training over several processes each of them predicts alone, on its
+own device: communication would cost more than so small a network, and a collective call from one
+process alone would deadlock.
 
 Source: the loop of `pytorch_lightning.Trainer.predict`, reduced to one device.
 """
@@ -47,11 +47,11 @@ _SUPPORTED_TRAINER_PARAMS = SINGLE_DEVICE_TRAINER_PARAMS | {
 _TRUE_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true", "bf16-true", "16-true"}
 
 
-def in_random_state(method: Method, draws_random_numbers: bool) -> Method:
+def with_optional_seeding(method: Method, draws_random_numbers: bool) -> Method:
     """Return one of Darts' seeded methods, for a prediction that draws random numbers or none.
 
-    PyTorch's random state belongs to the whole process: what draws from it takes turns, with fits
-    too. Other predictions leave it alone and wait for nobody; seeding it would also take a quarter
+    PyTorch's random state belongs to the whole process: predictions that draw from it, and fits,
+    are serialised by a lock. Others are not seeded and need no lock; seeding would take a quarter
     of their time (`benchmarks/bench_predict.py`).
     """
     if not draws_random_numbers:
@@ -65,7 +65,7 @@ def in_random_state(method: Method, draws_random_numbers: bool) -> Method:
     return cast("Method", locked)
 
 
-def share_weights(model: Model) -> Model:
+def prediction_copy(model: Model) -> Model:
     """Return a model for one prediction, which shares only weights and settings with `model`.
 
     Darts and its modules keep on themselves what a prediction is about: its horizon, the scale of

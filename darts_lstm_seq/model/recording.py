@@ -1,9 +1,9 @@
 """The folds of Darts' backtest loop: recorded first, replayed once they are trained.
 
-Darts' loop asks its model for an untrained copy, fits it and predicts with it, fold by fold. A
-`FoldRecorder` answers with prepared trainings and forecasts of the right shape; a `FoldReplayer`
-hands out the same models, trained by then, in the same order. When they are attached to a model,
-and the training in between, is up to `backtest.py`.
+Darts' loop creates an untrained copy of its model for each fold, fits it and predicts with it. With
+a `FoldRecorder`, fitting prepares a training and predicting returns placeholders; a `FoldReplayer`
+returns the same models, trained in the meantime, in the same order. `backtest.py` decides when they
+are attached to a model, and trains in between.
 
 Source: `untrained_model`, `_fit_wrapper` and `_predict_wrapper` as the loop of
 `darts.models.forecasting.ForecastingModel.historical_forecasts` calls them.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 
-class Folds(Protocol):
-    """What a model turns to while Darts' loop runs, in the place of its own methods."""
+class BacktestHooks(Protocol):
+    """Replaces a model's own methods while Darts' loop runs."""
 
     def untrained_model(self, make: Callable[[], "LSTMSeqModel"]) -> "LSTMSeqModel":
         """Return the model of the next fold."""
@@ -60,7 +60,7 @@ class FoldRecorder:
     def untrained_model(self, make: Callable[[], "LSTMSeqModel"]) -> "LSTMSeqModel":
         """Return a new model that records, too."""
         model = make()
-        model.backtest_folds = self
+        model.backtest_hooks = self
         return model
 
     def fit(self, model: "LSTMSeqModel", arguments: dict[str, Any]) -> "LSTMSeqModel":
@@ -90,7 +90,7 @@ class FoldRecorder:
 
 @dataclass
 class FoldReplayer:
-    """Hands out trained models, which forecast as ever.
+    """Returns trained models in the order of the loop; they predict as usual.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class FoldReplayer:
         """Return the trained model of the next fold."""
         model = self.models[self.n_handed_out]
         self.n_handed_out += 1
-        model.backtest_folds = self
+        model.backtest_hooks = self
         return model
 
     def fit(self, model: "LSTMSeqModel", arguments: dict[str, Any]) -> "LSTMSeqModel":

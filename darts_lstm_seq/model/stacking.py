@@ -2,7 +2,7 @@
 
 The training of a stack is `training/stack.py`. Here models are prepared for it: `DeferredTrainer`
 takes the place of Lightning's `Trainer` in Darts' `fit`, which so does everything but train. What
-cannot be stacked is fitted one by one, and a debug log says why.
+cannot be stacked is fitted one by one; the reason is logged (level DEBUG).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -128,7 +128,7 @@ def unsupported_reason(
     if unknown:
         return f"`fit` is given {sorted(unknown)}"
     if model.n_members > 1:
-        return "each of them is a stack already"
+        return "`n_members > 1` already trains a stack"
     params, module_params = model.trainer_params, model.pl_module_params or {}
     unknown = {
         name
@@ -138,30 +138,30 @@ def unsupported_reason(
     if unknown:
         return f"the trainer has {sorted(unknown)}"
     if params.get("devices", "auto") not in ("auto", 1):
-        return "of the devices of the trainer"
+        return "the trainer asks for other `devices` than one"
     if params.get("precision") not in _PRECISIONS:
-        return "of the precision of the trainer"
+        return "the trainer asks for another `precision` than 32 or 64"
     if module_params.get("optimizer_cls", torch.optim.Adam) not in ELEMENTWISE:
-        return "the optimiser may mix networks"
+        return "the optimiser is not known to be elementwise"
     scheduler = module_params.get("lr_scheduler_cls")
     settings = module_params.get("lr_scheduler_kwargs") or {}
     if scheduler is not None and (
         scheduler not in SCHEDULERS or {"interval", "frequency"} & settings.keys()
     ):
-        return "of the scheduler of the learning rate"
+        return "the learning-rate scheduler may depend on more than the epoch"
     norm = module_params.get("use_reversible_instance_norm")
     if isinstance(norm, dict) and norm.get("affine"):
-        return "the normalisation learns"
+        return "the affine normalisation has trainable parameters"
     if module_params.get("torch_metrics") is not None:
         return "there are metrics of the training"
     likelihood = module_params.get("likelihood")
     if has_prior(likelihood):
         return "the likelihood has a prior"
     if isinstance(likelihood, DirichletLikelihood):
-        return "the likelihood takes no weights"
+        return "the likelihood does not support sample weights"
     loss: Any = module_params.get("loss_fn")
     if likelihood is None and (type(loss) not in LOSSES or loss.reduction != "mean"):
-        return "the loss may be more than a mean over labels"
+        return "the loss is not known to be a mean over labels"
     return None
 
 
@@ -170,7 +170,7 @@ def fit_together(
     fit_arguments: Sequence[dict[str, Any]],
     show_progress: bool = False,
 ) -> None:
-    """Fit each model on its own arguments of `fit`, with the same result as one by one.
+    """Fit each model on its own arguments of `fit`; equal to one by one, up to rounding.
 
     Trainings are stacked where possible; the others take Darts' `fit`.
 
@@ -204,7 +204,7 @@ def fit_together(
                 continue
             except CannotStackError as error:
                 reason = str(error)
-        logger.debug("A model is fitted on its own: %s.", reason)
+        logger.debug("A model is fitted alone: %s.", reason)
         model.fit(**arguments)
     if prepared:
         train_stacks(prepared[0][0], prepared, show_progress)

@@ -489,19 +489,19 @@ def with_value(series: TimeSeries, value: float) -> TimeSeries:
 
 @pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize(
-    ("name", "value", "has_missing"),
+    ("name", "value"),
     [
-        (None, 0.0, False),
-        ("series", np.nan, True),
-        ("series", np.inf, False),
-        ("past_covariates", np.nan, True),
-        ("past_covariates", -np.inf, False),
-        ("future_covariates", np.nan, False),
-        ("sample_weight", np.nan, False),
+        (None, 0.0),
+        ("series", np.nan),
+        ("series", np.inf),
+        ("past_covariates", np.nan),
+        ("past_covariates", -np.inf),
+        ("future_covariates", np.nan),
+        ("sample_weight", np.nan),
     ],
 )
 def test_bad_values_are_found_without_a_look_at_batches(
-    name: str | None, value: float, has_missing: bool, stochastic: bool
+    name: str | None, value: float, stochastic: bool
 ) -> None:
     kwargs = Case((20, 9), past=(2, 5), future=(2, 5), weights="series").training()
     if name is not None:
@@ -511,7 +511,6 @@ def test_bad_values_are_found_without_a_look_at_batches(
             series.with_values(series.all_values().repeat(3, axis=2)) for series in kwargs["series"]
         ]
     dataset = BatchTrainingDataset(**kwargs)
-    assert dataset.has_missing is has_missing
     assert dataset.is_finite is (name is None and not stochastic)
 
 
@@ -520,7 +519,6 @@ def test_static_covariates_count_as_values() -> None:
     static = kwargs["series"][0].static_covariates * np.nan
     kwargs["series"] = kwargs["series"][0].with_static_covariates(static)
     dataset = BatchTrainingDataset(**kwargs)
-    assert not dataset.has_missing
     assert not dataset.is_finite
 
 

@@ -759,8 +759,8 @@ def test_the_model_is_left_as_it_was(
         model.fit(make())
         forecast = copy.deepcopy(model).predict(5, num_samples=4)
     before = state(model)
-    model.backtest_folds = None  # an attribute of the class until it is used
-    before["attributes"].add("backtest_folds")
+    model.backtest_hooks = None  # an attribute of the class until it is used
+    before["attributes"].add("backtest_hooks")
     if fails:
 
         def fail(*_: Any) -> None:
@@ -771,7 +771,7 @@ def test_the_model_is_left_as_it_was(
             model.historical_forecasts(make(), start=0.9)
     else:
         model.historical_forecasts(make(), start=0.9)
-    assert model.backtest_folds is None
+    assert model.backtest_hooks is None
     equal_state(state(model), before)
     if fitted:
         same(model.predict(5, num_samples=4), forecast)
@@ -797,7 +797,7 @@ def test_diverging_training_says_so(quick: dict[str, Any], counts: Counts) -> No
     with pytest.raises(ValueError, match=r"Training failed.*Lower the learning rate"):
         model.historical_forecasts(make(), start=0.9)
     assert len(counts.stacks) == 1
-    assert model.backtest_folds is None
+    assert model.backtest_hooks is None
 
 
 @pytest.mark.parametrize(

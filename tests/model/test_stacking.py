@@ -124,11 +124,11 @@ def test_preparing_continues_from_a_fitted_network(double: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
-        ({"n_members": 2}, "a stack already"),
-        ({"optimizer_cls": torch.optim.LBFGS}, "optimiser may mix"),
+        ({"n_members": 2}, "already trains a stack"),
+        ({"optimizer_cls": torch.optim.LBFGS}, "elementwise"),
         ({"likelihood": GaussianLikelihood(prior_mu=1.0)}, "prior"),
-        ({"loss_fn": torch.nn.MSELoss(reduction="sum")}, "more than a mean"),
-        ({"use_reversible_instance_norm": {"affine": True}}, "normalisation learns"),
+        ({"loss_fn": torch.nn.MSELoss(reduction="sum")}, "a mean over labels"),
+        ({"use_reversible_instance_norm": {"affine": True}}, "trainable parameters"),
     ],
 )
 def test_reasons(params: dict[str, Any], reason: str, tiny: dict[str, Any]) -> None:
