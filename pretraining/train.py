@@ -1,0 +1,181 @@
+"""Train one network per season on synthetic series alone: `python -m pretraining.train`.
+
+Each is an ordinary `LSTMSeqModel` with quantile outputs, trained by its own `fit`. Every series
+ends with one forecast horizon, and many have a shorter history than the longest window before it,
+so that the network learns from padded windows, too.
+
+Usage: `python -m pretraining.train [--seasons 1 4 12] [--series 100000] [--out pretraining/out]`
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from darts.utils.likelihood_models.torch import QuantileRegression
+
+from darts_lstm_seq import LSTMSeqModel
+from pretraining.generator import MIXTURES, generate
+
+# what follows a window stays within so many of its spreads
+_FARTHEST = 60.0
+QUANTILES = [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the network of one season is made and trained."""
+
+    shortest: int  # of histories
+    longest: int
+    horizon: int
+    patch_length: int
+    hidden_dim: int = 128
+    n_rnn_layers: int = 1
+    dropout: float = 0.0
+    batch_size: int = 256
+    n_series: int = 100_000
+    n_epochs: int = 20
+    lr: float = 2e-3
+    whole: float = 0.6  # share of series with histories of the longest window
+    gaps: float = 0.05
+
+
+SETTINGS = {
+    1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_epochs=14),
+    4: Setting(shortest=5, longest=32, horizon=8, patch_length=4),
+    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=16),
+    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=40_000),
+    24: Setting(
+        shortest=25, longest=168, horizon=48, patch_length=24, n_series=30_000, n_epochs=14
+    ),
+    52: Setting(
+        shortest=30, longest=156, horizon=26, patch_length=13, n_series=30_000, n_epochs=14
+    ),
+}
+
+
+def make_series(
+    season: int, setting: Setting, seed: int, mixture: dict[str, float] | None = None
+) -> list[np.ndarray]:
+    """Return training series of varied length, one horizon more than their history."""
+    length = setting.longest + setting.horizon
+    values = generate(season, setting.n_series, length, seed, mixture, gaps=setting.gaps).astype(
+        np.float32
+    )
+    rng = np.random.default_rng((seed, 1))
+    history = rng.integers(setting.shortest, setting.longest, setting.n_series)
+    is_whole = rng.random(setting.n_series) < setting.whole
+    kept = np.where(is_whole, length, history + setting.horizon)
+    # a history without any value, or without a change, teaches nothing
+    series = [row[length - size :] for row, size in zip(values, kept, strict=True)]
+    return [
+        row
+        for row in series
+        if np.isfinite(row[: setting.shortest]).any() and _is_learnable(row, setting)
+    ]
+
+
+def _is_learnable(row: np.ndarray, setting: Setting) -> bool:
+    """Tell whether the last window varies, and what follows it stays within `_FARTHEST` spreads.
+
+    Else a few jumps out of flat histories would make up most of the loss.
+    """
+    window, future = row[: -setting.horizon][-setting.longest :], row[-setting.horizon :]
+    known = window[np.isfinite(window)]
+    if len(known) < 3 or np.ptp(known) <= 1e-6 * np.abs(known).max():
+        return False
+    distance = np.abs(future[np.isfinite(future)] - known.mean())
+    return bool((distance <= _FARTHEST * known.std()).all())
+
+
+def make_model(setting: Setting, seed: int) -> LSTMSeqModel:
+    """Return the untrained model."""
+    return LSTMSeqModel(
+        (setting.shortest, setting.longest),
+        setting.horizon,
+        hidden_dim=setting.hidden_dim,
+        n_rnn_layers=setting.n_rnn_layers,
+        patch_length=setting.patch_length,
+        dropout=setting.dropout,
+        use_reversible_instance_norm=True,
+        likelihood=QuantileRegression(QUANTILES),
+        batch_size=setting.batch_size,
+        n_epochs=setting.n_epochs,
+        optimizer_cls=torch.optim.AdamW,
+        optimizer_kwargs={"lr": setting.lr, "weight_decay": 1e-4},
+        random_state=seed,
+        pl_trainer_kwargs={
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "gradient_clip_val": 1.0,
+        },
+    )
+
+
+def train(
+    season: int, setting: Setting, seed: int, mixture: dict[str, float] | None = None
+) -> tuple[LSTMSeqModel, dict[str, Any]]:
+    """Return the trained model and what to log about it."""
+    start = time.perf_counter()
+    rows = make_series(season, setting, seed, mixture)
+    series = [TimeSeries.from_values(row) for row in rows]
+    made = time.perf_counter() - start
+    start = time.perf_counter()
+    model = make_model(setting, seed)
+    model.fit(series, max_samples_per_ts=1)  # the newest window of each
+    return model, {
+        "season": season,
+        "seed": seed,
+        "setting": asdict(setting),
+        "mixture": mixture or MIXTURES[season],
+        "series": len(series),
+        "seconds_to_generate": round(made, 1),
+        "seconds_to_train": round(time.perf_counter() - start, 1),
+        "parameters": sum(p.numel() for p in model.model.parameters()),
+        "loss": round(float(model.model.trainer.callback_metrics["train_loss"]), 4),
+    }
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seasons", type=int, nargs="*", default=list(SETTINGS))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    quiet()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for season in args.seasons:
+        model, log = train(season, SETTINGS[season], args.seed)
+        model.save(str(args.out / f"season_{season}.pt"), clean=True)
+        (args.out / f"season_{season}.json").write_text(json.dumps(log, indent=2) + "\n")
+        print(json.dumps(log), flush=True)
+
+
+def quiet() -> None:
+    """Silence what Lightning and Darts print."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    for name in (
+        "pytorch_lightning",
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning.pytorch.utilities.rank_zero",
+        "darts",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    main()
