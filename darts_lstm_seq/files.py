@@ -23,6 +23,7 @@ __all__ = ["atomic_write", "check_archive", "remove_leftovers"]
 _LEFTOVER = re.compile(r"\.darts_lstm_seq-(\d+)-(.*)-[^-]*")
 # of an entry's name and extra field, in the header before its content (zip specification, 4.3.7)
 _LENGTHS, _LENGTHS_OFFSET = struct.Struct("<HH"), 26
+_IS_FOLDER = 0x10  # among an entry's attributes
 _MAX_AGE = 24 * 3600  # seconds; no write of a living process takes as long
 
 
@@ -138,6 +139,9 @@ def check_archive(path: str | Path) -> None:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise ValueError("its contents are compressed")
+            if any(entry.external_attr & _IS_FOLDER for entry in entries):
+                # PyTorch would return uninitialised memory
+                raise ValueError("its contents are marked as folders")
             if sum(entry.file_size for entry in entries) > os.path.getsize(path):
                 raise ValueError("its contents are larger than the file")
             for entry in entries:

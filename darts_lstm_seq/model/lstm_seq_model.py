@@ -544,6 +544,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         load_best: bool = False,
     ) -> dict[str, Any]:
         is_new = self.model is None
+        if is_new:
+            self.load_ckpt_path = None  # a network from before `reset_model` is not continued
+        elif self.load_ckpt_path is not None:
+            check_archive(self.load_ckpt_path)
         n_windows = len(train_dataset)
         for dataset, prefix in ((train_dataset, ""), (val_dataset, "val_")):
             if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):

@@ -93,14 +93,15 @@ class PicklableModel(TorchForecastingModel):
     leaves the old model or the new one.
     """
 
-    # checksum of the weights, and their bytes as a tensor: `torch.save` writes a bytes object in
-    # thrice the time. Of a model that comes from its file, until it has its network; the model file
-    # in the folder of a training has none.
+    # checksum of the weights, and what `torch.save` writes of them, as a tensor: it would write a
+    # bytes object as text, half again as large. Set from unpickling a model file until the network
+    # is loaded; the model file of a training's folder has none.
     _saved_weights: tuple[int, Tensor] | None = None
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
+        state.pop("_saved_weights", None)  # `load_weights` saves the model file of its training
         if self.model is not None:
             weights = self.model.state_dict()
             buffer = io.BytesIO()
