@@ -10,7 +10,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from darts import TimeSeries
-from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from darts.models.forecasting.torch_forecasting_model import (
+    TorchForecastingModel,
+    _get_checkpoint_fname,
+    _get_checkpoint_folder,
+    _get_runs_folder,
+)
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import (
     _batch_collate_fn_predict,
@@ -23,12 +28,15 @@ from torch import nn
 
 __all__ = [
     "TorchDataModule",
+    "checkpoint_folder",
+    "checkpoint_name",
     "collate_inference_samples",
     "collate_training_samples",
     "copy_modules",
     "has_prior",
     "parse_input_chunk_length",
     "random_state",
+    "runs_folder",
     "saves_within_epochs",
     "set_random_state",
     "time_index",
@@ -42,6 +50,10 @@ collate_inference_samples: Callable[[Any], Any] = _batch_collate_fn_predict
 collate_training_samples: Callable[[Any], Any] = _batch_collate_fn_train
 # Darts: an `input_chunk_length` may be `(min, max)`, with Darts' own errors
 parse_input_chunk_length: Callable[[Any], tuple[int, int]] = _parse_input_chunk_length
+# Darts: where a training's model file and checkpoints are, and which is its best or last one
+checkpoint_folder: Callable[[str, str], str] = _get_checkpoint_folder
+checkpoint_name: Callable[..., str] = _get_checkpoint_fname
+runs_folder: Callable[[str, str], str] = _get_runs_folder
 
 
 def time_index(series: TimeSeries) -> Any:

@@ -1,4 +1,4 @@
-"""Atomic writes: a file appears complete under its name, or not at all.
+"""Atomic writes: a file appears complete under its name, or not at all; and checks of zip archives.
 
 What is written, and in which format, is up to the caller.
 
@@ -6,12 +6,25 @@ Source: `os.replace`, which is atomic within one file system.
 """
 
 import os
+import platform
+import re
+import shutil
+import struct
 import tempfile
+import time
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "check_archive", "remove_leftovers"]
+
+_LEFTOVER = re.compile(r"\.darts_lstm_seq-(\d+)-(.*)-[^-]*")
+# of an entry's name and extra field, in the header before its content (zip specification, 4.3.7)
+_LENGTHS, _LENGTHS_OFFSET = struct.Struct("<HH"), 26
+_IS_FOLDER = 0x10  # among an entry's attributes
+_MAX_AGE = 24 * 3600  # seconds; no write of a living process takes as long
 
 
 @contextmanager
@@ -19,7 +32,8 @@ def atomic_write(path: str | Path, companions: Sequence[str] = ()) -> Iterator[P
     """Yield a temporary path to write to; its file then replaces the one at `path`.
 
     Several processes may write the same file at once. On an error the temporary file is removed and
-    the file at `path` stays as it was.
+    the file at `path` stays as it was. A process that is killed leaves a temporary folder, for
+    `remove_leftovers`.
 
     Parameters
     ----------
@@ -28,7 +42,7 @@ def atomic_write(path: str | Path, companions: Sequence[str] = ()) -> Iterator[P
     companions
         Suffixes of further files that belong to it, such as ``".ckpt"`` for ``path + ".ckpt"``.
         Those that are written next to the temporary path are moved first, in this order, so that
-        whoever sees the file at `path` also finds them.
+        whoever sees the file at `path` also finds them. Those that are not are removed.
 
     Yields
     ------
@@ -53,12 +67,94 @@ def atomic_write(path: str | Path, companions: Sequence[str] = ()) -> Iterator[P
     'model,MASE'
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    prefix = f".darts_lstm_seq-{os.getpid()}-{platform.node()}-"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         temporary = Path(folder) / path.name
         yield temporary
-        present = [suffix for suffix in companions if os.path.exists(f"{temporary}{suffix}")]
-        for suffix in [*present, ""]:
+        written = [suffix for suffix in companions if os.path.exists(f"{temporary}{suffix}")]
+        for suffix in [*written, ""]:
             # without it a crash may leave the new name with an empty file
             with open(f"{temporary}{suffix}", "r+b") as file:
                 os.fsync(file.fileno())
+        for suffix in set(companions) - set(written):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        for suffix in [*written, ""]:
             os.replace(f"{temporary}{suffix}", f"{path}{suffix}")
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary folders in `folder` whose writers were killed.
+
+    Those are folders of `atomic_write` whose process no longer runs on this machine, and, as other
+    machines may share the folder, those older than a day.
+    """
+    for name in os.listdir(folder):
+        if match := _LEFTOVER.fullmatch(name):
+            leftover = os.path.join(folder, name)
+            is_here = match[2] == platform.node()
+            if (is_here and not _is_running(int(match[1]))) or _age(leftover) > _MAX_AGE:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where `os.kill` would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _age(path: str) -> float:
+    """Return the seconds since a file or folder was changed; 0 if it is gone."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def check_archive(path: str | Path) -> None:
+    """Compare the contents of an uncompressed zip archive with their checksums, before any use.
+
+    PyTorch writes its files as such archives, and ignores the checksums when it reads them. Sizes
+    are compared first: nothing is unpacked that would be larger than the file.
+
+    Parameters
+    ----------
+    path
+        A file of `torch.save` or of Lightning.
+
+    Raises
+    ------
+    ValueError
+        If the file was changed or truncated, is no zip archive, or is a compressed one.
+    FileNotFoundError
+        If there is no such file.
+    """
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("its contents are compressed")
+            if any(entry.external_attr & _IS_FOLDER for entry in entries):
+                # PyTorch would return uninitialised memory
+                raise ValueError("its contents are marked as folders")
+            if sum(entry.file_size for entry in entries) > os.path.getsize(path):
+                raise ValueError("its contents are larger than the file")
+            for entry in entries:
+                # `ZipFile.testzip` takes five times as long, 6 % of loading a small model
+                file.seek(entry.header_offset + _LENGTHS_OFFSET)
+                skipped = sum(_LENGTHS.unpack(file.read(_LENGTHS.size)))
+                file.seek(skipped, os.SEEK_CUR)
+                if zlib.crc32(file.read(entry.file_size)) != entry.CRC:
+                    raise ValueError(f"the checksum of {entry.filename!r} differs")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a changed byte may raise anything in the parser
+        raise ValueError(
+            f"`{path}` is damaged, incomplete or no file of a model; nothing was loaded. Save the "
+            f"model again, restore the file, or check the path. Reason: {error}"
+        ) from error

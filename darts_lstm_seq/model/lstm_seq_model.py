@@ -9,6 +9,7 @@ same.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
@@ -46,7 +47,7 @@ from darts_lstm_seq.batching.datasets import (
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
-from darts_lstm_seq.files import atomic_write
+from darts_lstm_seq.files import atomic_write, check_archive, remove_leftovers
 from darts_lstm_seq.model import backtest, defaults, persistence, validation
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
@@ -457,7 +458,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             future_covariates=future_covariates,
         )
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
-        setup = prediction_copy(self)._setup_for_predict(**{**params, "trainer": predictor})
+        params |= {"trainer": predictor, "dataloader_kwargs": _own_random_state()}
+        setup = prediction_copy(self)._setup_for_predict(**params)
         return predictor.encode(setup["model"], setup["datamodule"]).numpy()
 
     @override
@@ -557,6 +559,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         load_best: bool = False,
     ) -> dict[str, Any]:
         is_new = self.model is None
+        if is_new:
+            self.load_ckpt_path = None  # a network from before `reset_model` is not continued
+        elif self.load_ckpt_path is not None:
+            check_archive(self.load_ckpt_path)
         n_windows = len(train_dataset)
         for dataset, prefix in ((train_dataset, ""), (val_dataset, "val_")):
             if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):
@@ -700,8 +706,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
         arguments = _PREDICT_FROM_DATASET.bind(self, *args, **kwargs).arguments
         view = arguments["self"] = prediction_copy(self)  # several threads may predict at once
-        # without a generator the loader would draw a seed from PyTorch's random state
-        loader_kwargs: dict[str, Any] = {"generator": torch.Generator()}
+        loader_kwargs = _own_random_state()
         direct = None
         if arguments.get("trainer") is None:
             direct = DirectPredictor.for_trainer_params(
@@ -727,12 +732,28 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         super()._check_ckpt_parameters(tfm_save)
         # depends on the training data, not on parameters: whether the network has mask inputs
         self._mask_inputs = tfm_save._mask_inputs
+        self._saved_weights = tfm_save._saved_weights
 
     @override
     @_documented_as(MixedCovariatesTorchModel.load_weights_from_checkpoint)
-    def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+    def load_weights_from_checkpoint(
+        self,
+        model_name: str | None = None,
+        work_dir: str | None = None,
+        file_name: str | None = None,
+        best: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         with persistence.rollback_on_error(self), persistence.clear_load_errors():
-            super().load_weights_from_checkpoint(*args, **kwargs)
+            model_name = model_name or self.model_name
+            file_name = persistence.check_checkpoint(model_name, work_dir, file_name, best)
+            self.model = None  # or Darts would save it into the folder of a training to come
+            with torch.random.fork_rng(devices=[]):
+                super().load_weights_from_checkpoint(
+                    model_name, work_dir, file_name, best, *args, **kwargs
+                )
+            self.model = self.of_this_save(self.model)
             # training and saving continue from these weights, not from an earlier checkpoint
             self.load_ckpt_path = None
 
@@ -748,26 +769,22 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.save)
     def save(self, path: str | None = None, clean: bool = False) -> None:
-        trainer = self.trainer
-        path = path or f"{self._default_save_path()}.pt"
-        try:
-            persistence.attach_trainer(self)
-            with (
-                persistence.pickling_without_network(),
-                # the network's file first: whoever finds the model must find its network
-                atomic_write(path, companions=(".ckpt",)) as temporary,
-            ):
-                super().save(str(temporary), clean)
-        finally:
-            self.trainer = trainer
+        path = os.fspath(path or f"{self._default_save_path()}.pt")
+        persistence.check_target(path)
+        remove_leftovers(os.path.dirname(path) or ".")
+        with persistence.saving(self), atomic_write(path, companions=(".ckpt",)) as temporary:
+            super().save(str(temporary), clean)
 
     @staticmethod
     @override
     @_documented_as(MixedCovariatesTorchModel.load)
     def load(path: str, *args: Any, **kwargs: Any) -> "LSTMSeqModel":
         with persistence.clear_load_errors():
-            loaded = MixedCovariatesTorchModel.load(path, *args, **kwargs)
+            check_archive(path)
+            loaded = MixedCovariatesTorchModel.load(os.fspath(path), *args, **kwargs)
             model = persistence.of_class(loaded, LSTMSeqModel)
+            model.model = model.of_this_save(model.model)
+            model._fit_called = model.model is not None
             # a clean file has no trainer parameters but those given here
             model.trainer_params.setdefault("precision", "32-true")
             return model
@@ -775,9 +792,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @staticmethod
     @override
     @_documented_as(MixedCovariatesTorchModel.load_from_checkpoint)
-    def load_from_checkpoint(*args: Any, **kwargs: Any) -> "LSTMSeqModel":
+    def load_from_checkpoint(
+        model_name: str, work_dir: str | None = None, *args: Any, **kwargs: Any
+    ) -> "LSTMSeqModel":
         with persistence.clear_load_errors():
-            model = MixedCovariatesTorchModel.load_from_checkpoint(*args, **kwargs)
+            persistence.check_training_folder(model_name, work_dir)
+            model = MixedCovariatesTorchModel.load_from_checkpoint(
+                model_name, work_dir, *args, **kwargs
+            )
             return persistence.of_class(model, LSTMSeqModel)
 
 
@@ -793,6 +815,11 @@ def _is_finite(dataset: TorchDataset) -> bool:
 def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
     """Return the `DataLoader` arguments that whole batches need, updated by the user's."""
     return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
+
+
+def _own_random_state() -> dict[str, Any]:
+    """Return the `DataLoader` arguments without which it draws a seed from the global state."""
+    return {"generator": torch.Generator()}
 
 
 def _check_parameters(params: dict[str, Any]) -> None:

@@ -2,14 +2,18 @@
 
 File formats and safe loading are Darts'. Darts leaves the network out when a model is pickled or
 deep-copied (it has its own file next to the saved model), so copies cannot predict; it saves no
-weights after loading; and a fit that fails leaves a half-trained network. This file repairs these.
+weights after loading; a save that is killed between its two files leaves the parameters of one
+model with the network of another; and a fit that fails leaves a half-trained network. This file
+repairs these.
 
 Source: `TorchForecastingModel.__getstate__`, `save` and `load` of Darts 0.48.
 """
 
 import copy
 import io
+import os
 import pickle
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,54 +21,146 @@ from typing import Any, NoReturn, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from darts.logging import raise_log
-from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from darts.logging import get_logger, raise_log
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.models.forecasting.torch_forecasting_model import (
+    DEFAULT_DARTS_FOLDER,
+    INIT_MODEL_NAME,
+    TorchForecastingModel,
+)
 from darts.utils.serialization.base import UnpicklingError
+from torch import Tensor
 from typing_extensions import override
 
-from darts_lstm_seq.compat import random_state, set_random_state
+from darts_lstm_seq.compat import (
+    checkpoint_folder,
+    checkpoint_name,
+    random_state,
+    runs_folder,
+    set_random_state,
+)
+from darts_lstm_seq.files import check_archive
 
 Model = TypeVar("Model", bound=TorchForecastingModel)
 
-_excludes_network = ContextVar("pickle_excludes_network", default=False)
+logger = get_logger(__name__)
+_is_saving = ContextVar("model_is_being_saved", default=False)
 
 
 @contextmanager
-def pickling_without_network() -> Iterator[None]:
-    """Within, pickling a model leaves the network out: `save` writes it to a file of its own."""
-    token = _excludes_network.set(True)
+def saving(model: TorchForecastingModel) -> Iterator[None]:
+    """Within, `model` can be saved by Darts, and its pickle is the model file.
+
+    Darts writes the network through the model's trainer. That of a copy, of a model that was
+    loaded, or of the best model of a training would write another network, if there is one; a
+    trainer of several processes would wait for the others.
+    """
+    trainer, checkpoint = model.trainer, model.load_ckpt_path
+    token = _is_saving.set(True)
     try:
+        if model.model is None:
+            model.trainer = model.load_ckpt_path = None  # of a network from before `reset_model`
+        elif not (trainer is None and checkpoint is not None and os.path.isfile(checkpoint)):
+            # else Darts copies that file, with the state of the optimiser
+            model.trainer = _trainer_of(model)
         yield
     finally:
-        _excludes_network.reset(token)
+        _is_saving.reset(token)
+        model.trainer, model.load_ckpt_path = trainer, checkpoint
+
+
+def _trainer_of(model: TorchForecastingModel) -> pl.Trainer:
+    trainer = model.trainer
+    if trainer is not None and trainer.world_size == 1 and trainer.lightning_module is model.model:
+        return trainer
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.strategy.connect(model.model)
+    return trainer
 
 
 class PicklableModel(TorchForecastingModel):
     """A torch model that `pickle`, `copy.deepcopy` and joblib copy with its network.
 
     The weights are pickled as plain bytes, which Darts' safe loading accepts inside ensembles too.
+    They are in the model file as well: the network's own file, which Darts writes beside it, may be
+    that of another save. The model file alone decides; a process that is killed while it saves
+    leaves the old model or the new one.
     """
+
+    # checksum of the weights, and what `torch.save` writes of them, as a tensor: it would write a
+    # bytes object as text, half again as large. Set from unpickling a model file until the network
+    # is loaded; the model file of a training's folder has none.
+    _saved_weights: tuple[int, Tensor] | None = None
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if self.model is not None and not _excludes_network.get():
+        state.pop("_saved_weights", None)  # `load_weights` saves the model file of its training
+        if self.model is not None:
+            weights = self.model.state_dict()
             buffer = io.BytesIO()
-            torch.save(self.model.state_dict(), buffer)
-            state["_network_bytes"] = buffer.getvalue()
+            torch.save(weights, buffer)
+            if _is_saving.get():
+                content = torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
+                state["_saved_weights"] = _checksum(weights), content
+            else:
+                state["_network_bytes"] = buffer.getvalue()
         return state
 
     @override
     def __setstate__(self, state: dict[str, Any]) -> None:
-        network = state.pop("_network_bytes", None)
+        content = state.pop("_network_bytes", None)
         super().__setstate__(state)
-        if network is not None:
-            weights = torch.load(io.BytesIO(network), map_location="cpu", weights_only=True)
-            model = self._create_model(self.train_sample)
-            dtypes = {w.dtype for w in weights.values() if w.dtype.is_floating_point}
-            model.to_dtype(dtypes.pop() if len(dtypes) == 1 else torch.float32)
-            model.load_state_dict(weights)
-            self.model = model
+        if content is not None:
+            self.model = self._network_of(content)
+
+    def _network_of(self, content: bytes) -> PLForecastingModule:
+        """Return a network with the weights that `torch.save` wrote."""
+        weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, to be replaced at once
+            network = self._create_model(self.train_sample)
+        dtypes = {w.dtype for w in weights.values() if w.dtype.is_floating_point}
+        network.to_dtype(dtypes.pop() if len(dtypes) == 1 else torch.float32)
+        network.load_state_dict(weights)
+        return network
+
+    @override
+    def _load_from_checkpoint(
+        self, file_path: str, trusted: bool = False, **kwargs: Any
+    ) -> PLForecastingModule:
+        for path in (file_path, str(file_path).removesuffix(".ckpt")):
+            if os.path.isfile(path):  # ensembles read the model file without our `load`
+                check_archive(path)
+        with torch.random.fork_rng(devices=[]):
+            network = super()._load_from_checkpoint(file_path, trusted, **kwargs)
+        # `fit` with `load_best` asks for the checkpoint of a network that is there
+        return self.of_this_save(network) if self.model is None else network
+
+    def of_this_save(self, network: PLForecastingModule | None) -> PLForecastingModule | None:
+        """Return `network` if its weights are those saved with this model, or one that has them."""
+        saved, self._saved_weights = self._saved_weights, None
+        if saved is None or (network is not None and _checksum(network.state_dict()) == saved[0]):
+            return network
+        logger.warning(
+            "The network's file (`.ckpt`) is missing or belongs to another save, as after one that "
+            "was interrupted; the network comes from the model file, which has it too. Save the "
+            "model again to have both files agree."
+        )
+        return self._network_of(saved[1].numpy().tobytes())
+
+
+def _checksum(weights: dict[str, Tensor]) -> int:
+    checksum = 0
+    for name, weight in weights.items():
+        content = weight.detach().cpu().contiguous().flatten().view(torch.uint8)
+        checksum = zlib.crc32(content.numpy().data, zlib.crc32(name.encode(), checksum))
+    return checksum
 
 
 @contextmanager
@@ -93,28 +189,48 @@ def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
         raise
 
 
-def attach_trainer(model: TorchForecastingModel) -> None:
-    """Attach a trainer to a fitted model that has none through which Darts could save it.
+def check_target(path: str) -> None:
+    """Refuse a path to which no model can be saved, before anything is written.
 
-    The trainer of a copy, of a model that was loaded, or of the best model of a training would
-    write another module, if there is one; a trainer of several processes would wait for the others.
+    Raises
+    ------
+    ValueError
+        If `path`, or the path of the network's file, is a folder, or lies in one that is missing.
     """
-    if model.model is None:
-        return
-    trainer = model.trainer
-    if trainer is not None and trainer.world_size == 1 and trainer.lightning_module is model.model:
-        return
-    if trainer is None and model.load_ckpt_path is not None:
-        return  # Darts copies that file, with the state of the optimiser
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.strategy.connect(model.model)
-    model.trainer = trainer
+    for name in (path, f"{path}.ckpt"):
+        if os.path.isdir(name):
+            raise_log(ValueError(f"`path` must name a file, but there is a folder at `{name}`."))
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise_log(
+            ValueError(
+                f"`path` must lie in a folder that exists, received `{path}`. Create it with "
+                f"`os.makedirs({folder!r})`."
+            )
+        )
+
+
+def check_training_folder(model_name: str, work_dir: str | None) -> None:
+    """Check the model file of a training with ``save_checkpoints=True``, if there is one."""
+    path = os.path.join(runs_folder(work_dir or DEFAULT_DARTS_FOLDER, model_name), INIT_MODEL_NAME)
+    if os.path.exists(path):
+        check_archive(path)
+
+
+def check_checkpoint(
+    model_name: str, work_dir: str | None, file_name: str | None, best: bool
+) -> str:
+    """Check the files that Darts' `load_weights_from_checkpoint` reads; return its `file_name`."""
+    folder = work_dir or DEFAULT_DARTS_FOLDER
+    file_name = file_name or checkpoint_name(folder, model_name, best=best)
+    if file_name.startswith(("best-", "last-")):
+        check_training_folder(model_name, work_dir)
+        check_archive(os.path.join(checkpoint_folder(folder, model_name), file_name))
+    else:
+        for path in (file_name, file_name.removesuffix(".ckpt")):
+            if os.path.exists(path):
+                check_archive(path)
+    return file_name
 
 
 @contextmanager
@@ -122,15 +238,15 @@ def clear_load_errors() -> Iterator[None]:
     """Turn what a truncated or foreign file raises into a `ValueError` that says so."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, MemoryError):
         raise
     except (pickle.UnpicklingError, UnpicklingError) as error:
         raise_log(ValueError(f"The model file was refused; nothing was loaded. Reason: {error}"))
-    except (EOFError, OSError, RuntimeError, KeyError, AttributeError, TypeError) as error:
-        _raise_damaged(error)
     except ValueError as error:
         if "torch.save" not in str(error):  # what Darts raises is clear
             raise
+        _raise_damaged(error)
+    except Exception as error:  # a foreign file may raise anything
         _raise_damaged(error)
 
 

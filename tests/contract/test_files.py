@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -17,11 +18,13 @@ import pytest
 import torch
 from darts import TimeSeries
 from darts.models import BlockRNNModel, NLinearModel
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from joblib import Parallel, delayed
 from makers import assert_near, sine, trainer_of
 
 from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.model import persistence
 from darts_lstm_seq.training.module import LSTMSeqModule
 
 
@@ -244,6 +247,215 @@ def test_joblib_workers_predict_the_same(fitted: LSTMSeqModel) -> None:
     found = Parallel(n_jobs=2)(delayed(told)(fitted) for _ in range(2))
     for forecast in found:
         np.testing.assert_allclose(forecast, told(fitted), rtol=1e-5)
+
+
+# --- interrupted saves ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def old_and_new(tiny: dict[str, Any], series: TimeSeries) -> list[LSTMSeqModel]:
+    return [LSTMSeqModel(12, 4, **tiny).fit(scale * series) for scale in (1, 1000)]
+
+
+def forecast(model: LSTMSeqModel, series: TimeSeries) -> np.ndarray:
+    return model.predict(4, series).values()
+
+
+def runs_to_its_end(action: Callable[[], object], killed_before: int) -> bool:
+    """Tell whether a process that is killed before so many changes to files finishes `action`."""
+    if (process := os.fork()) == 0:
+        changes = 0
+
+        def count(event: str, args: tuple[Any, ...]) -> None:
+            nonlocal changes
+            match event, args:
+                # a file appears, and is moved, removed, ...
+                case ("open", (_, _, flags)) if flags & (os.O_WRONLY | os.O_RDWR):
+                    pass
+                case ("os.rename" | "os.remove" | "os.mkdir" | "os.rmdir" | "os.link", _):
+                    pass
+                case _:
+                    return
+            changes += 1
+            if changes == killed_before:
+                os._exit(9)
+
+        sys.addaudithook(count)
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(process, 0)
+    exit_code = os.waitstatus_to_exitcode(status)
+    assert exit_code in (0, 9)
+    return exit_code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the process to be killed is a fork")
+def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(
+    old_and_new: list[LSTMSeqModel],
+    tiny: dict[str, Any],
+    series: TimeSeries,
+    tmp_path: Path,
+) -> None:
+    old, new = old_and_new
+    expected = {forecast(model, series).tobytes(): id(model) for model in old_and_new}
+
+    def weights_loaded() -> LSTMSeqModel:
+        model = LSTMSeqModel(12, 4, **tiny)
+        model.load_weights(path)
+        return model
+
+    found, mixed_pairs, litter, step = [], 0, 0, 0
+    finished = False
+    while not finished:
+        step += 1
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        path = str(folder / "model.pt")
+        old.save(path)
+        before = Path(f"{path}.ckpt").read_bytes(), Path(path).read_bytes()
+        finished = runs_to_its_end(lambda path=path: new.save(path), step)
+        is_kept = [
+            Path(name).read_bytes() == content
+            for name, content in zip((f"{path}.ckpt", path), before, strict=True)
+        ]
+        mixed_pairs += is_kept == [False, True]
+        models = [LSTMSeqModel.load(path), TorchForecastingModel.load(path), weights_loaded()]
+        found.append({expected[forecast(model, series).tobytes()] for model in models})
+        assert len(found[-1]) == 1
+        litter += len(os.listdir(folder)) > 2
+        old.save(path)
+        assert sorted(os.listdir(folder)) == ["model.pt", "model.pt.ckpt"]
+    assert found[0] == {id(old)}
+    assert found[-1] == {id(new)}
+    # the kills came in between
+    assert step > 5
+    assert mixed_pairs
+    assert litter > 2
+
+
+def test_a_model_saved_while_another_process_loads_is_the_old_or_the_new(
+    old_and_new: list[LSTMSeqModel],
+    series: TimeSeries,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = old_and_new
+    path = str(tmp_path / "model.pt")
+    old.save(path)
+    check = persistence.check_archive
+
+    def save_in_between(name: str) -> None:
+        if name == f"{path}.ckpt":  # the model file has been read
+            new.save(path)
+        check(name)
+
+    monkeypatch.setattr(persistence, "check_archive", save_in_between)
+    np.testing.assert_array_equal(forecast(LSTMSeqModel.load(path), series), forecast(old, series))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(forecast(LSTMSeqModel.load(path), series), forecast(new, series))
+
+
+# --- damaged files --------------------------------------------------------------------------------
+
+
+def flipped(content: bytes, count: int) -> list[bytes]:
+    """Return `content` with a bit flipped: half of the flips in the zip archive's own structure."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        headers = [entry.header_offset for entry in archive.infolist()]
+    structure = [
+        *(start + offset for start in headers for offset in range(64)),
+        *range(archive.start_dir, len(content)),
+    ]
+    places = [*rng.choice(structure, count // 2), *rng.integers(0, len(content), count // 2)]
+    damaged = []
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.integers(8)
+        damaged.append(bytes(changed))
+    return damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".pt", ".pt.ckpt"])
+def test_no_flipped_bit_changes_a_forecast(
+    suffix: str, fitted: LSTMSeqModel, tiny: dict[str, Any], series: TimeSeries, tmp_path: Path
+) -> None:
+    path, target = str(tmp_path / "model.pt"), tmp_path / f"model{suffix}"
+    fitted.save(path)
+    expected = told(fitted)
+    reasons = []
+    for content in flipped(target.read_bytes(), 100):
+        target.write_bytes(content)
+        try:
+            model = LSTMSeqModel.load(path)
+        except ValueError as error:
+            reasons.append(str(error))
+            with pytest.raises(ValueError, match=r"damaged|refused"):
+                fitted.load_weights(path)
+        else:
+            np.testing.assert_array_equal(told(model), expected)
+    assert 50 <= len(reasons) < 100
+    assert all("damaged" in reason or "refused" in reason for reason in reasons)
+    np.testing.assert_array_equal(told(fitted), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["_model.pth.tar", "checkpoints/last-epoch=0.ckpt"])
+def test_no_flipped_bit_in_the_folder_of_a_training_changes_a_forecast(
+    name: str, tiny: dict[str, Any], series: TimeSeries, tmp_path: Path
+) -> None:
+    place = {"model_name": "kept", "work_dir": str(tmp_path)}
+    model = LSTMSeqModel(12, 4, save_checkpoints=True, **place, **tiny).fit(series)
+    expected, target = model.predict(4).values(), tmp_path / "kept" / name
+    reasons = []
+    for content in flipped(target.read_bytes(), 60):
+        target.write_bytes(content)
+        try:
+            loaded = LSTMSeqModel.load_from_checkpoint(**place, best=False)
+        except ValueError as error:
+            reasons.append(str(error))
+            with pytest.raises(ValueError, match=r"damaged|refused"):
+                model.load_weights_from_checkpoint(**place, best=False)
+        else:
+            np.testing.assert_array_equal(loaded.predict(4).values(), expected)
+    assert 30 <= len(reasons) < 60
+    assert all("damaged" in reason or "refused" in reason for reason in reasons)
+    np.testing.assert_array_equal(model.predict(4).values(), expected)
+
+
+def test_a_training_does_not_continue_from_a_damaged_file(
+    tiny: dict[str, Any], series: TimeSeries, tmp_path: Path
+) -> None:
+    place = {"model_name": "kept", "work_dir": str(tmp_path)}
+    LSTMSeqModel(12, 4, save_checkpoints=True, **place, **tiny).fit(series)
+    model = LSTMSeqModel.load_from_checkpoint(**place, best=False)
+    expected, target = model.predict(4).values(), tmp_path / "kept/checkpoints/last-epoch=0.ckpt"
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    with pytest.raises(ValueError, match=r"last-epoch=0\.ckpt` is damaged"):
+        model.fit(series, epochs=2)
+    np.testing.assert_array_equal(model.predict(4).values(), expected)
+
+
+def test_a_zip_bomb_is_not_unpacked(fitted: LSTMSeqModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    for target in (path, tmp_path / "model.pt.ckpt"):
+        fitted.save(str(path))
+        with zipfile.ZipFile(target) as archive:
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content + bytes(10**6))
+        assert target.stat().st_size < 10**6
+        for load in (LSTMSeqModel.load, fitted.load_weights):
+            with pytest.raises(ValueError, match=rf"{target.name}` is damaged.*compressed"):
+                load(str(path))
 
 
 class Payload:

@@ -6,7 +6,9 @@ end in `contract/test_files.py`.
 
 import copy
 import io
+import os
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,17 +159,34 @@ def test_the_network_travels_as_bytes_that_cannot_run(fitted: LSTMSeqModel, tmp_
     assert not mark.exists()
 
 
-def test_saving_leaves_the_network_to_its_own_file(fitted: LSTMSeqModel) -> None:
-    with persistence.pickling_without_network():
-        assert "_network_bytes" not in fitted.__getstate__()
-        with persistence.pickling_without_network():
-            pass
-        assert "_network_bytes" not in fitted.__getstate__()
-    assert "_network_bytes" in fitted.__getstate__()
+def random_states() -> tuple[Any, ...]:
+    """Return the states of the generators that belong to the whole process."""
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().numpy(), numpy_state, random.getstate()
+
+
+def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: TimeSeries) -> None:
     fitted.save("model.pt")
-    torch.serialization.add_safe_globals([])
-    assert b"_network_bytes" not in Path("model.pt").read_bytes()
-    assert b"_network_bytes" in pickle.dumps(fitted)
+    _checkpointed({**fitted.model_params, "force_reset": True}).fit(series)
+    other = copy.copy(fitted)
+    other._fit_called = True
+    actions: dict[str, Callable[[], object]] = {
+        "copy": lambda: copy.copy(fitted),
+        "deepcopy": lambda: copy.deepcopy(fitted),
+        "pickle": lambda: pickle.loads(pickle.dumps(fitted)),
+        "save": lambda: fitted.save("again.pt"),
+        "save a copy": lambda: other.save("again.pt", clean=True),
+        "load": lambda: LSTMSeqModel.load("model.pt"),
+        "load_weights": lambda: other.load_weights("model.pt"),
+        "load_from_checkpoint": lambda: LSTMSeqModel.load_from_checkpoint(
+            "kept", "logs", best=False
+        ),
+        "encode": lambda: fitted.encode(series),
+    }
+    for name, action in actions.items():
+        before = random_states()
+        action()
+        np.testing.assert_equal(random_states(), before, err_msg=name)
 
 
 # --- rollback_on_error ----------------------------------------------------------------------------
@@ -421,6 +440,119 @@ def test_an_ensemble_saves_and_loads_its_members(fitted: LSTMSeqModel, series: T
     np.testing.assert_array_equal(loaded.predict(5, series).values(), expected.values())
 
 
+# --- two files that do not belong together --------------------------------------------------------
+
+
+@pytest.fixture
+def wider(tiny: Tiny, series: TimeSeries) -> LSTMSeqModel:
+    return LSTMSeqModel(L, T, **tiny | {"hidden_dim": 5}).fit(series)
+
+
+@pytest.fixture
+def reseeded(tiny: Tiny, series: TimeSeries) -> LSTMSeqModel:
+    return LSTMSeqModel(L, T, **tiny | {"random_state": 9}).fit(series)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("network", ["missing", "wider", "reseeded"])
+def test_the_model_file_decides_about_the_network(
+    network: str,
+    clean: bool,
+    fitted: LSTMSeqModel,
+    series: TimeSeries,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fitted.save("model.pt", clean=clean)
+    if network == "missing":
+        os.remove("model.pt.ckpt")
+    else:
+        request.getfixturevalue(network).save("other.pt")
+        os.replace("other.pt.ckpt", "model.pt.ckpt")
+    loaded = LSTMSeqModel.load("model.pt")
+    assert "belongs to another save" in caplog.text
+    np.testing.assert_array_equal(told(loaded, series), told(fitted, series))
+    caplog.clear()
+    np.testing.assert_array_equal(told(reload(loaded), series), told(fitted, series))
+    assert "another save" not in caplog.text
+
+
+def test_weights_are_those_of_the_model_file(
+    fitted: LSTMSeqModel, reseeded: LSTMSeqModel, tiny: Tiny, series: TimeSeries
+) -> None:
+    fitted.save("model.pt")
+    reseeded.save("other.pt")
+    os.replace("other.pt.ckpt", "model.pt.ckpt")
+    model = LSTMSeqModel(L, T, **tiny)
+    model.load_weights("model.pt")
+    np.testing.assert_array_equal(told(model, series), told(fitted))
+
+
+def test_members_of_an_ensemble_are_their_own(
+    fitted: LSTMSeqModel, wider: LSTMSeqModel, series: TimeSeries
+) -> None:
+    ensemble = NaiveEnsembleModel([fitted, wider], train_forecasting_models=False)
+    expected = ensemble.predict(5, series).values()
+    ensemble.save("ensemble.pkl")
+    first, second = (Path(f"ensemble.pkl.LSTMSeqModel_{k}.pt") for k in range(2))
+    os.replace(f"{second}.ckpt", f"{first}.ckpt")
+    wider.save(str(second))
+    loaded = NaiveEnsembleModel.load("ensemble.pkl")
+    np.testing.assert_array_equal(loaded.predict(5, series).values(), expected)
+    for damaged in (first, Path(f"{second}.ckpt")):
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{damaged.name}` is damaged"):
+            NaiveEnsembleModel.load("ensemble.pkl")
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+
+
+def test_an_unfitted_model_does_not_inherit_a_network(
+    fitted: LSTMSeqModel, tiny: Tiny, series: TimeSeries
+) -> None:
+    fitted.save("model.pt")
+    LSTMSeqModel(L, T, **tiny).save("model.pt")
+    assert not LSTMSeqModel.load("model.pt").model_created
+    _checkpointed(tiny).fit(series)
+    model = LSTMSeqModel.load_from_checkpoint("kept", "logs", best=False)
+    model.reset_model()
+    model.save("reset.pt")
+    assert not LSTMSeqModel.load("reset.pt").model_created
+    # the training that was reset is not continued
+    assert model.fit(series, epochs=1).epochs_trained == 1
+
+
+def test_weights_loaded_before_a_training_stay_out_of_its_folder(
+    reseeded: LSTMSeqModel, tiny: Tiny, series: TimeSeries
+) -> None:
+    reseeded.save("other.pt")
+    model = _checkpointed(tiny).fit(series)
+    model.load_weights("other.pt")
+    model.fit(series, epochs=1)
+    loaded = LSTMSeqModel.load_from_checkpoint("kept", "logs", best=False)
+    np.testing.assert_array_equal(told(loaded, series), told(model))
+
+
+@pytest.mark.parametrize("kind", ["model", "network"])
+def test_a_folder_is_no_path_for_a_model(kind: str, fitted: LSTMSeqModel) -> None:
+    Path("model.pt.ckpt" if kind == "network" else "model.pt").mkdir()
+    before = os.listdir()
+    with pytest.raises(ValueError, match=r"`path` must name a file, but there is a folder"):
+        fitted.save("model.pt")
+    assert os.listdir() == before
+
+
+def test_the_folder_of_a_model_must_exist(fitted: LSTMSeqModel) -> None:
+    message = r"folder that exists, received `some/where/model\.pt`.*makedirs\('some/where'\)"
+    with pytest.raises(ValueError, match=message):
+        fitted.save("some/where/model.pt")
+    Path("folder").mkdir()
+    fitted.save(Path("folder") / "model.pt")
+    np.testing.assert_array_equal(told(LSTMSeqModel.load(Path("folder/model.pt"))), told(fitted))
+
+
 # --- errors --------------------------------------------------------------------------------------
 
 
@@ -430,6 +562,7 @@ def test_an_ensemble_saves_and_loads_its_members(fitted: LSTMSeqModel, series: T
         (pickle.UnpicklingError("bad global"), "refused; nothing was loaded. Reason: bad global"),
         (EOFError("end"), "damaged, incomplete or not one of ours.*Reason: end"),
         (RuntimeError("zip"), "damaged, incomplete or not one of ours.*Reason: zip"),
+        (ImportError("module"), "damaged, incomplete or not one of ours.*Reason: module"),
         (KeyError("model_dtype"), "damaged, incomplete or not one of ours.*model_dtype"),
         (ValueError("a clear message of Darts"), "^a clear message of Darts$"),
     ],
