@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from darts import TimeSeries
+from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.models.forecasting.torch_forecasting_model import (
     TorchForecastingModel,
     _get_checkpoint_fname,
@@ -33,6 +34,7 @@ __all__ = [
     "collate_inference_samples",
     "collate_training_samples",
     "copy_modules",
+    "fitted_state",
     "has_prior",
     "parse_input_chunk_length",
     "random_state",
@@ -85,6 +87,16 @@ def copy_modules(module: nn.Module) -> nn.Module:
         name: None if child is None else copy_modules(child) for name, child in children
     }
     return twin
+
+
+def fitted_state(model: ForecastingModel) -> Any:
+    """Return what a fit changed in a model, or `None` if it was not fitted."""
+    if not model._fit_called:
+        return None
+    if isinstance(model, TorchForecastingModel):
+        return model.model.state_dict(), model.encoders
+    # drawn from the global random state
+    return {name: value for name, value in vars(model).items() if name != "_random_instance"}
 
 
 def has_prior(likelihood: TorchLikelihood | None) -> bool:

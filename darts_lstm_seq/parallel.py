@@ -1,7 +1,8 @@
 """Run chunks of work on several processes or machines; a chunk that fails is retried once.
 
-Processes and clusters are joblib's and chosen with `joblib.parallel_config`. What a chunk holds and
-what happens to its result is up to the caller.
+Backends are chosen with `joblib.parallel_config`. Processes of this machine are in `workers.py`,
+tasks of Dask are submitted to its client, and joblib runs the rest. What a chunk holds and what
+happens to its result is up to the caller.
 
 Source: `joblib.Parallel`, which on its own stops at the first worker that dies.
 """
@@ -9,15 +10,16 @@ Source: `joblib.Parallel`, which on its own stops at the first worker that dies.
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from numbers import Integral
 from typing import Any
 
 import joblib
-from joblib.parallel import get_active_backend
+from joblib.parallel import BACKENDS, get_active_backend
 from threadpoolctl import threadpool_limits
+
+from darts_lstm_seq.workers import Failure, run_on_processes
 
 # serialises code that touches process-global state (random numbers, loggers): the workers of some
 # clusters are threads
@@ -121,8 +123,8 @@ def run_chunks(
 ) -> Iterator[tuple[int, Any]]:
     """Yield the index of each chunk with the result of a function, in the order of completion.
 
-    A chunk that fails, because its worker died or its result cannot be pickled, is retried once
-    with no other chunk running, so that a chunk that kills its worker does not fail others.
+    A chunk that fails, because it raises, its worker dies or its result cannot be pickled, is
+    retried once after all others.
 
     Parameters
     ----------
@@ -144,35 +146,19 @@ def run_chunks(
     >>> sorted(run_chunks(sum, [[1, 2], [3, 4]]))
     [(0, 3), (1, 7)]
     """
-    pending = list(range(len(chunks)))
-    while pending:
-        done: set[int] = set()
-        started: list[int] = []
-        failed: dict[int, BaseException] = {}
-        try:
-            for index, result in _run(function, chunks, pending, n_jobs, started):
-                done.add(index)
-                if isinstance(result, _Failure):
-                    failed[index] = result.error
-                else:
-                    yield index, result
-        except Exception as error:  # joblib stops at the first failure, and drops what was running
-            running = [index for index in started if index not in done]
-            if not running:  # the failure is not one of a chunk
-                raise
-            failed |= dict.fromkeys(running, error)
-        # retried only now that nothing else is running
-        for index, first_error in failed.items():
-            yield index, _retry(function, chunks, index, n_jobs, first_error)
-        done |= failed.keys()
-        pending = [index for index in pending if index not in done]
-
-
-@dataclass
-class _Failure:
-    """The exception of a chunk, in the place of its result."""
-
-    error: BaseException
+    errors: dict[int, BaseException] = {}
+    for index, result in _run(function, chunks, range(len(chunks)), n_jobs):
+        if isinstance(result, Failure):
+            errors[index] = result.error
+        else:
+            yield index, result
+    for index, first_error in errors.items():
+        # one at a time: tasks of a cluster share a worker, and die with it
+        ((_, result),) = _run(function, chunks, [index], n_jobs)
+        if isinstance(result, Failure):
+            result.error.__cause__ = result.error.__cause__ or first_error
+            result = result.error
+        yield index, result
 
 
 def _run(
@@ -180,34 +166,53 @@ def _run(
     chunks: Sequence[Any],
     indices: Sequence[int],
     n_jobs: int | None,
-    started: list[int],
 ) -> Iterator[tuple[int, Any]]:
-    """Run chunks and append the index of each one that is submitted to `started`."""
-
-    def calls() -> Iterator[tuple[Any, ...]]:
-        for index in indices:
-            started.append(index)
-            yield function, index, chunks[index], is_shared
-
+    """Yield the index of each chunk with its result or a `Failure`."""
     active, _ = get_active_backend()
-    if hasattr(active, "client"):
-        is_shared = True
-        yield from _run_on_dask(active.client, calls())
-        return
-    n_workers = count_workers(n_jobs)
-    is_shared = n_workers > 1
-    if not active.supports_return_generator:
-        delayed = map(_delay, calls())
-        with joblib.Parallel(n_jobs) as parallel:
-            while batch := list(islice(delayed, n_workers)):  # all results at once, or none
-                yield from parallel(batch)
-        return
-    # no more chunks submitted than there are workers, so that a dead worker fails few of them
-    options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": n_workers}
-    yield from joblib.Parallel(n_jobs, **options)(map(_delay, calls()))
+    on_dask = hasattr(active, "client")
+    n_workers = 0 if on_dask else count_workers(n_jobs)
+    call = _call if n_workers == 1 else _call_on_one_thread
+    calls = ((index, (call, function, chunks[index])) for index in indices)
+    if on_dask:
+        return _run_on_dask(active.client, calls)
+    if n_workers > 1 and isinstance(active, BACKENDS["loky"]):
+        return run_on_processes(calls, n_workers)
+    return _run_with_joblib(calls, n_jobs, n_workers, active.supports_return_generator)
 
 
-def _run_on_dask(client: Any, calls: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+def _run_with_joblib(
+    calls: Iterator[tuple[int, tuple[Any, ...]]], n_jobs: int | None, n_workers: int, streams: bool
+) -> Iterator[tuple[int, Any]]:
+    running: list[int] = []
+
+    def submit() -> Iterator[Any]:
+        for index, call in calls:
+            running.append(index)
+            yield joblib.delayed(_label)(index, *call)
+
+    # no more chunks submitted than there are workers, so that a lost worker fails few of them
+    options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": n_workers}
+    if streams:
+        options["return_as"] = "generator_unordered"
+    while True:
+        batches = [submit()] if streams else iter(lambda: list(islice(submit(), n_workers)), [])
+        try:
+            with joblib.Parallel(n_jobs, **options) as parallel:
+                for batch in batches:
+                    for index, result in parallel(batch):
+                        running.remove(index)
+                        yield index, result
+            return
+        except Exception as error:  # joblib stops at the first lost worker
+            if not running:  # the failure is not one of a chunk
+                raise
+            yield from [(index, Failure(error)) for index in running]
+            running.clear()
+
+
+def _run_on_dask(
+    client: Any, calls: Iterator[tuple[int, tuple[Any, ...]]]
+) -> Iterator[tuple[int, Any]]:
     """Submit chunks to Dask directly: joblib 1.5 waits forever for a task that Dask gives up."""
     from distributed import as_completed
 
@@ -217,50 +222,31 @@ def _run_on_dask(client: Any, calls: Iterator[tuple[Any, ...]]) -> Iterator[tupl
         # two tasks per core, so that an adaptive cluster grows; joblib would not only count the
         # cores, but give up while no worker has arrived yet
         cores = max(1, sum(client.ncores().values()))
-        for call in islice(calls, max(0, 2 * cores - len(running))):
-            future = client.submit(_call, *call, pure=False)
-            running[future] = call[1]
+        for index, call in islice(calls, max(0, 2 * cores - len(running))):
+            future = client.submit(*call, pure=False)
+            running[future] = index
             finished.add(future)
         if not running:
             return
         future = next(finished)
         index, error = running.pop(future), future.exception()
-        yield future.result() if error is None else (index, _Failure(error))
+        yield index, future.result() if error is None else Failure(error)
 
 
-def _retry(
-    function: Callable[[Any], Any],
-    chunks: Sequence[Any],
-    index: int,
-    n_jobs: int | None,
-    first_error: BaseException,
-) -> Any:
+def _label(index: int, function: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
+    return index, function(*arguments)
+
+
+def _call(function: Callable[[Any], Any], chunk: Any) -> Any:
     try:
-        ((_, result),) = _run(function, chunks, [index], n_jobs, [])
+        return function(chunk)
     except Exception as error:
-        result = _Failure(error)
-    if not isinstance(result, _Failure):
-        return result
-    result.error.__cause__ = result.error.__cause__ or first_error
-    return result.error
+        error.add_note(traceback.format_exc())  # pickling an exception drops its traceback
+        return Failure(error)
 
 
-def _delay(call: tuple[Any, ...]) -> Any:
-    return joblib.delayed(_call)(*call)
-
-
-def _call(
-    function: Callable[[Any], Any], index: int, chunk: Any, is_shared: bool
-) -> tuple[int, Any]:
-    limits = ExitStack()
-    if is_shared:
-        # workers with a thread per core would compete for the cores; and on a cluster, nested
-        # joblib calls (of Darts' metrics) would wait for the chunk that makes them
-        limits.enter_context(threadpool_limits(1))
-        limits.enter_context(joblib.parallel_config(backend="sequential"))
-    with limits:
-        try:
-            return index, function(chunk)
-        except Exception as error:  # joblib would stop all workers, whose start takes seconds
-            error.add_note(traceback.format_exc())  # pickling an exception drops its traceback
-            return index, _Failure(error)
+def _call_on_one_thread(function: Callable[[Any], Any], chunk: Any) -> Any:
+    # workers with a thread per core would compete for the cores; and on a cluster, nested joblib
+    # calls (of Darts' metrics) would wait for the chunk that makes them
+    with threadpool_limits(1), joblib.parallel_config(backend="sequential"):
+        return _call(function, chunk)

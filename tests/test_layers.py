@@ -24,6 +24,7 @@ ORDER = [
     "checks",
     "batching",
     "training",
+    "workers",
     "parallel",
     "callbacks",
     "data",

@@ -4,18 +4,20 @@ Workers import the functions at the top of this file by the name of its module. 
 neither Darts nor PyTorch, so that these workers start fast.
 """
 
+import itertools
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import joblib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from joblib.externals.loky import get_reusable_executor
 
 from darts_lstm_seq.parallel import backend, chunk_ranges, count_workers, run_chunks
 
@@ -34,6 +36,78 @@ def nested_workers(_: int) -> int:
     return joblib.effective_n_jobs(2)
 
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+
+
+def die_after(chunk: tuple[int, Path]) -> int:
+    """Kill the worker after so many calls of functions, up to when it waits for the next chunk."""
+    calls, folder = chunk
+    with open(folder / str(calls), "a+") as starts:
+        is_first = not starts.tell()
+        starts.write("started\n")
+    remaining = itertools.count(calls, -1)
+
+    def count_call(frame: FrameType, event: str, argument: Any) -> None:
+        if frame.f_code.co_name == "poll":
+            sys.setprofile(None)
+        elif next(remaining) <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if is_first:
+        sys.setprofile(count_call)
+    return calls
+
+
+class DiesAt:
+    """Kills the process that pickles it (`save`) or loads it (`load`), until a file exists."""
+
+    def __init__(self, moment: str, file: Path) -> None:
+        self.moment, self.file, self.parent = moment, file, os.getpid()
+
+    def die(self, moment: str) -> None:
+        if moment == self.moment and os.getpid() != self.parent and not self.file.exists():
+            self.file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.die("save")
+        return vars(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.die("load")
+
+
+def send_half(file: Path) -> bytes:
+    """Kill the worker when half of the result is sent, until a file exists."""
+    from multiprocessing.connection import Connection
+
+    def send(self: Connection, data: Any, *_: Any) -> None:
+        os.write(self.fileno(), data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not file.exists():
+        file.touch()
+        Connection._send = send  # type: ignore[attr-defined]
+    return bytes(1000)
+
+
+def identity(chunk: Any) -> Any:
+    return chunk
+
+
+def worker_id(_: int) -> int:
+    return os.getpid()
+
+
+def hold(fifo: str) -> None:
+    """Hold a pipe open, in which the other end sees whether this process ends."""
+    with open(fifo, "w") as file:
+        print(os.getpid(), file=file, flush=True)
+        time.sleep(100)
+        print("still there", file=file, flush=True)
+
+
 def die(chunk: tuple[str, str]) -> tuple[str, bool]:
     """Kill the worker: `always`, or `once`, until a file exists."""
     kind, folder = chunk
@@ -42,13 +116,6 @@ def die(chunk: tuple[str, str]) -> tuple[str, bool]:
         file.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return kind, file.exists()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fresh_workers() -> Iterator[None]:
-    """Leave no workers to tests that import Darts in them: joblib restarts workers that grow."""
-    yield
-    get_reusable_executor().shutdown(wait=True)
 
 
 @given(st.integers(0, 300), st.integers(1, 9))
@@ -88,7 +155,7 @@ def test_an_error_fails_its_own_chunk_only(n_jobs: int) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@posix
 def test_a_killed_worker_fails_its_own_chunk_only(tmp_path: Path) -> None:
     kinds = ["works", "once", "works", "always", "works", "works"]
     found = dict(run_chunks(die, [(kind, str(tmp_path)) for kind in kinds], 2))
@@ -96,6 +163,83 @@ def test_a_killed_worker_fails_its_own_chunk_only(tmp_path: Path) -> None:
     assert {index: kind for index, (kind, _) in found.items()} == {
         index: kind for index, kind in enumerate(kinds) if kind != "always"
     }
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@posix
+def test_workers_killed_between_any_two_calls_lose_nothing(tmp_path: Path) -> None:
+    chunks = [(calls, tmp_path) for calls in [*range(0, 30, 3), *range(30, 120, 15)]]
+    found = dict(run_chunks(die_after, chunks, 2))
+    assert found == {index: calls for index, (calls, _) in enumerate(chunks)}
+    starts = [(tmp_path / str(calls)).read_text().count("started") for calls, _ in chunks]
+    assert max(starts) == 2
+    assert sum(starts) > len(chunks) + 5  # some are killed after the result was sent
+
+
+@pytest.mark.cluster
+@posix
+@pytest.mark.parametrize("moment", ["load", "save"])
+def test_workers_killed_while_they_pickle_lose_nothing(moment: str, tmp_path: Path) -> None:
+    chunks = [1, DiesAt(moment, tmp_path / "killed"), 3, 4]
+    found = dict(run_chunks(identity, chunks, 2))
+    assert (tmp_path / "killed").exists()
+    assert isinstance(found.pop(1), DiesAt)
+    assert found == {0: 1, 2: 3, 3: 4}
+
+
+@pytest.mark.cluster
+@posix
+def test_half_a_result_is_none(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "abc"]
+    assert dict(run_chunks(send_half, files, 2)) == dict.fromkeys(range(3), bytes(1000))
+    assert all(file.exists() for file in files)
+
+
+@pytest.mark.cluster
+@posix
+def test_idle_workers_are_used_again_unless_they_were_killed() -> None:
+    before = set(dict(run_chunks(worker_id, range(8), 2)).values())
+    assert set(dict(run_chunks(worker_id, range(8), 2)).values()) <= before
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+    after = dict(run_chunks(worker_id, range(8), 2))
+    assert after.keys() == set(range(8))
+    assert before.isdisjoint(after.values())
+
+
+@pytest.mark.cluster
+@posix
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_process_that_started_them(number: int, tmp_path: Path) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    call = f"next(run_chunks({__name__}.hold, [{fifo!r}] * 2, 2))"
+    process = start_python(f"from darts_lstm_seq.parallel import run_chunks; {call}")
+    with open(fifo) as file:
+        assert int(file.readline()) != int(file.readline())
+        process.send_signal(number)
+        assert file.read() == ""  # when no worker holds the other end any more
+    assert process.wait() == -number
+
+
+@pytest.mark.cluster
+def test_idle_workers_do_not_keep_their_process_alive() -> None:
+    call = "print(len(list(run_chunks(abs, range(4), 2))))"
+    process = start_python(f"from darts_lstm_seq.parallel import run_chunks; {call}")
+    assert process.communicate(timeout=60) == ("4\n", "")
+    assert process.returncode == 0
+
+
+def start_python(code: str) -> subprocess.Popen[str]:
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import {__name__}\n{code}"],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("wrong", [0, 1.5, True, "2"])

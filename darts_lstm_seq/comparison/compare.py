@@ -5,11 +5,12 @@ workers (`parallel.py`), stores the results (`results_folder.py`) and summarises
 `plotting.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import chain
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from darts_lstm_seq import __version__
 from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
 from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
-from darts_lstm_seq.comparison.results_folder import ResultsFolder, fingerprint
+from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
+from darts_lstm_seq.comparison.results_folder import ResultsFolder
 from darts_lstm_seq.parallel import chunk_ranges, count_workers, run_chunks
 
 if TYPE_CHECKING:
@@ -88,10 +90,11 @@ class Comparison:
             raise ValueError(
                 f"`series` must be one of {list(self.series)[:10]}, received {name!r}."
             )
-        scores, forecasts = self.per_series, self.forecasts
-        scores = scores[scores["series"] == name]
-        if "series" in forecasts:
-            forecasts = forecasts[forecasts["series"] == name]
+        scores, forecasts = (
+            # pandas would compare a tuple element by element, and `None` with nothing
+            table[[given == name for given in table["series"]]] if "series" in table else table
+            for table in (self.per_series, self.forecasts)
+        )
         return plot_comparison(self.series[name], forecasts, scores, component)
 
 
@@ -137,7 +140,8 @@ def compare(
     out
         Folder for `scores.csv`, `forecasts.csv` and, for many series, `per_series.csv`. The results
         of many series are stored as they arrive, and a repeated call evaluates only the series that
-        are missing.
+        are missing or whose results are damaged. In these files, for people, an apostrophe precedes
+        texts that start with ``= + - @``, a tab or a line break, which a spreadsheet may run.
 
     Returns
     -------
@@ -150,8 +154,10 @@ def compare(
     Raises
     ------
     ValueError
-        If a parameter is out of its range, a name is unknown, a single series is too short or
-        constant, or ``out`` holds the results of other settings.
+        If a parameter is out of its range, a name is unknown, or a single series is too short or
+        constant. For many series, if ``out`` is used by another process or holds the results of
+        other settings, or if a parameter of a model (a lambda) or the name of a series cannot be
+        compared between processes.
 
     Notes
     -----
@@ -210,68 +216,122 @@ def _compare_many(
     names = {fingerprint(name, target): name for name, target in series.items()}
     if len(names) < len(series):
         raise ValueError("`series` holds equal series with names that look the same; rename them.")
-    folder = None if out is None else ResultsFolder(out)
-    scores, forecasts, finished = [], [], set()
-    if folder is not None:
-        # Darts models are part of the settings; of `MODELS` the names, in any order
-        models: Any = sorted(check_models(evaluation.models))
-        if isinstance(evaluation.models, Mapping):
-            models = make_models(evaluation.models)
-        folder.check_settings({**vars(evaluation), "models": models, **_versions()})
-        scores.append(folder.scores(names))
-        finished = set(scores[0]["series"])
+    if out is not None:
+        for name in series:
+            check_name(name)
+    run = partial(_run_chunks, series, names, evaluation, show_progress, n_jobs)
+    if out is None:
+        results = list(run(list(names)))
+        table = _sort_series(pd.concat([scores for scores, _ in results]), names, "MASE")
+        load = partial(_join_forecasts, [forecasts for _, forecasts in results], names)
+        return Comparison(_summarize(table), _restore_names(table, names), series, load)
+    folder = ResultsFolder(out)
+    with folder.in_use():
+        return _compare_in_folder(folder, series, names, evaluation, run)
+
+
+def _compare_in_folder(
+    folder: ResultsFolder,
+    series: Mapping[Any, TimeSeries],
+    names: Mapping[str, Any],
+    evaluation: Evaluation,
+    run: Callable[[Sequence[str]], Iterable[tuple[pd.DataFrame, pd.DataFrame | None]]],
+) -> Comparison:
+    """Run what a folder does not hold yet, add it, and write the tables."""
+    settings = {**vars(evaluation), "models": ", ".join(sorted(check_models(evaluation.models)))}
+    if isinstance(evaluation.models, Mapping):  # Darts models, of any parameters
+        for name, model in make_models(evaluation.models).items():
+            settings |= describe_parameters(f"models[{name!r}]", model)
+    folder.open(settings | _versions())
+    finished = set(folder.scores(names)["series"])
     pending = [key for key in names if key not in finished]
+    if pending and folder.is_read_only:
+        raise ValueError(
+            f"`out` is read-only and lacks the results of {len(pending)} series, "
+            f"{names[pending[0]]!r} being the first. Name another folder."
+        )
+    lost = []
+    for scores, forecasts in run(pending):
+        if forecasts is None:  # a repeated call evaluates these series again
+            lost.append(scores)
+        else:
+            folder.add(scores, forecasts)
+    table = _sort_series(pd.concat([folder.scores(names), *lost]), names, "MASE")
+    summary = _summarize(table)
+    if not folder.is_read_only:
+        texts = {k: name if isinstance(name, Number) else str(name) for k, name in names.items()}
+        parts = (_sort_series(part, names) for part in folder.forecasts(names))
+        folder.write_tables(
+            {
+                "scores.csv": summary,
+                "per_series.csv": _restore_names(table, texts),
+                "forecasts.csv": (_restore_names(part, texts) for part in parts),
+            }
+        )
+    load = partial(_read_forecasts, folder, names)
+    return Comparison(summary, _restore_names(table, names), series, load)
+
+
+def _run_chunks(
+    series: Mapping[Any, TimeSeries],
+    names: Mapping[str, Any],
+    evaluation: Evaluation,
+    show_progress: bool,
+    n_jobs: int | None,
+    pending: Sequence[str],
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
+    """Yield the scores and the forecasts of chunks of series; no forecasts of a lost chunk."""
     chunks = [
         {pending[index]: series[names[pending[index]]] for index in indices}
         for indices in chunk_ranges(len(pending), count_workers(n_jobs))
     ]
-    bar = tqdm(desc="Comparing", total=len(names), unit="series", disable=not show_progress)
-    with bar:
-        bar.update(len(finished))
+    done = len(names) - len(pending)
+    with tqdm(
+        desc="Comparing", total=len(names), initial=done, unit="series", disable=not show_progress
+    ) as bar:
         for number, result in run_chunks(evaluation.run_chunk, chunks, n_jobs):
             bar.update(len(chunks[number]))
             if isinstance(result, Exception):
                 error = f"the worker was lost: {type(result).__name__}: {result}"
-                # not stored on disk, so that a repeated call evaluates these series again
-                scores += [evaluation.failed(error).assign(series=key) for key in chunks[number]]
-                continue
-            scores.append(result[0])
-            if folder is None:
-                forecasts.append(result[1])
+                failed = [evaluation.failed(error).assign(series=key) for key in chunks[number]]
+                yield pd.concat(failed), None
             else:
-                folder.add(*result)
-    table = _restore_names(pd.concat(scores), names, "MASE")
-    summary = _summarize(table)
-    if folder is None:
-        return Comparison(summary, table, series, partial(_join_forecasts, forecasts, names))
-    parts = (_restore_names(part, names) for part in folder.forecasts(names))
-    folder.write_tables({"scores.csv": summary, "per_series.csv": table, "forecasts.csv": parts})
-    return Comparison(summary, table, series, partial(_read_forecasts, folder, names, series))
+                yield result
 
 
-def _restore_names(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
-    """Replace fingerprints by the names of the series, and sort the series as the user did."""
+def _sort_series(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
+    """Sort rows by their series, whose fingerprints are in the user's order in `names`."""
     positions = {key: position for position, key in enumerate(names)}
     table = table.assign(position=table["series"].map(positions))
     table = table.sort_values(["position", *by], kind="stable").drop(columns="position")
+    return table.reset_index(drop=True)
+
+
+def _restore_names(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
+    """Replace fingerprints by the names of the series, in the first column."""
+    # pandas would read 1 beside `None` as 1.0, and tuples as rows
+    is_plain = {type(name) for name in names.values()} in ({int}, {str})
+    given = pd.Series(
+        [names[key] for key in table["series"]],
+        index=table.index,
+        dtype=None if is_plain else object,
+    )
     others = [column for column in table.columns if column != "series"]
-    table = table.assign(series=table["series"].map(names))
-    return table[["series", *others]].reset_index(drop=True)
+    return table.assign(series=given)[["series", *others]]
 
 
-def _join_forecasts(forecasts: list[pd.DataFrame], names: Mapping[str, Any]) -> pd.DataFrame:
-    tables = [table for table in forecasts if not table.empty]
-    joined = pd.concat(tables) if tables else pd.DataFrame(columns=["series", *FORECASTS])
-    return _restore_names(joined, names)
-
-
-def _read_forecasts(
-    folder: ResultsFolder, names: Mapping[str, Any], series: Mapping[Any, TimeSeries]
+def _join_forecasts(
+    forecasts: Iterable[pd.DataFrame | None], names: Mapping[str, Any]
 ) -> pd.DataFrame:
-    table = _join_forecasts(list(folder.forecasts(names)), names)
-    with_dates = [name for name, target in series.items() if target.has_datetime_index]
-    dated = table["series"].isin(with_dates)
+    tables = [table for table in forecasts if table is not None and not table.empty]
+    joined = pd.concat(tables) if tables else pd.DataFrame(columns=["series", *FORECASTS])
+    return _restore_names(_sort_series(joined, names), names)
+
+
+def _read_forecasts(folder: ResultsFolder, names: Mapping[str, Any]) -> pd.DataFrame:
+    table = _join_forecasts(folder.forecasts(names), names)
     # series with dates of different resolution, and with an integer index, share the column
+    dated = table["time"].map(lambda time: isinstance(time, str)).astype(bool)
     dates = pd.to_datetime(table["time"][dated], format="ISO8601")
     numbers = pd.to_numeric(table["time"][~dated])
     parts = [part for part in (dates, numbers) if len(part)] or [dates]
@@ -280,6 +340,9 @@ def _read_forecasts(
 
 def _summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per model over all series, the best MASE first."""
+    # grouped by number: pandas takes texts that are equal up to a NUL for one
+    models = list(dict.fromkeys(table["model"]))
+    table = table.assign(model=list(map(models.index, table["model"])))
     scored = table[table["MASE"].notna()]
     counts = scored.groupby("series", dropna=False).size()
     # a model that failed on the difficult series must not win by that
@@ -297,8 +360,8 @@ def _summarize(table: pd.DataFrame) -> pd.DataFrame:
     # the first error of a model that failed on all series
     summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
     summary.loc[summary["failed"] == rows.size(), "series"] = 0
-    ranked = summary.sort_values("MASE").reset_index()
-    return ranked.assign(**_versions())
+    ranked = summary.sort_values("MASE", kind="stable").reset_index()
+    return ranked.assign(model=[models[number] for number in ranked["model"]], **_versions())
 
 
 def _by_name(series: Any) -> dict[Any, TimeSeries]:

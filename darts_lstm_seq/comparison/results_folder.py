@@ -1,47 +1,33 @@
 """The folder that a comparison of many series writes its results to, and resumes from.
 
-Each chunk of series leaves two tables in `parts`, written atomically. Series are identified by a
-fingerprint of their content, so that a changed series is evaluated again. What the rows mean is
+Each chunk of series leaves a file in `parts`: its scores and its forecasts, as JSON, named by a
+checksum of the content. Files that disagree with their name are ignored, so that their series are
+evaluated again. What identifies series and models is in `identity.py`; what the rows mean is
 described in `compare.py`.
 """
 
 import hashlib
 import json
-import re
-import uuid
+import os
+import socket
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from darts import TimeSeries
+from filelock import FileLock, Timeout
 
 from darts_lstm_seq.files import atomic_write
 
+logger = getLogger(__name__)
+
 _SETTINGS = "settings.json"
-# read as text: a name such as "1" or "NA" is neither a number nor missing
-_TEXT_COLUMNS = ("series", "model", "component")
+_LOCK, _OWNER = ".lock", ".in_use_since.txt"
 
-
-def fingerprint(name: Any, series: TimeSeries) -> str:
-    """Return a short hash of a series: its name, time index, values and static covariates.
-
-    Examples
-    --------
-    >>> from darts_lstm_seq.data import nile
-    >>> from darts_lstm_seq.comparison.results_folder import fingerprint
-    >>> fingerprint(0, nile()) == fingerprint(0, nile())
-    True
-    >>> fingerprint(0, nile()) == fingerprint(0, nile()[1:])
-    False
-    """
-    start = series.start_time() if len(series) else None
-    statics = series.static_covariates
-    identity = [name, start, series.freq_str, series.shape, list(series.components)]
-    identity.append(None if statics is None else statics.to_csv())
-    digest = hashlib.sha1(repr(identity).encode(), usedforsecurity=False)
-    digest.update(series.all_values(copy=False).tobytes())
-    return digest.hexdigest()[:16]
+Columns = dict[str, list[Any]]
 
 
 class ResultsFolder:
@@ -57,34 +43,76 @@ class ResultsFolder:
         self._path = Path(path)
         self._parts = self._path / "parts"
         self._path.mkdir(parents=True, exist_ok=True)
+        # the scores of each valid part, by the name of its file
+        self._scores: dict[str, Columns] = {}
 
-    def check_settings(self, settings: dict[str, Any]) -> None:
-        """Store the settings of a comparison, or compare them with those that are stored.
+    @property
+    def is_read_only(self) -> bool:
+        """Whether results can be read from this folder, but not added to it."""
+        return not os.access(self._path, os.W_OK)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Reserve the folder for this process; a process that is killed releases it.
+
+        Raises
+        ------
+        ValueError
+            If another process uses the folder.
+        """
+        if self.is_read_only:
+            yield
+            return
+        owner = self._path / _OWNER
+        try:
+            lock = FileLock(self._path / _LOCK).acquire(timeout=0)
+        except Timeout as error:
+            since = owner.read_text(encoding="utf-8") if owner.exists() else "just now"
+            raise ValueError(
+                f"`out` ({self._path}) is in use since {since}. Wait for its end, or name another "
+                f"folder."
+            ) from error
+        with lock:  # of the operating system, which releases it when this process ends
+            self._parts.mkdir(exist_ok=True)
+            time = datetime.now().isoformat(" ", "seconds")
+            _write(owner, f"{time} by process {os.getpid()} on {socket.gethostname()}")
+            yield
+
+    def open(self, settings: dict[str, Any]) -> None:
+        """Read the scores of earlier starts of a comparison, if its settings were the same.
+
+        Parts that are damaged are reported in the log and ignored.
 
         Raises
         ------
         ValueError
             If the folder holds results of other settings, or if its settings cannot be read.
         """
-        self._parts.mkdir(exist_ok=True)
-        # the address in the `repr` of an object differs between processes
-        text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(settings, indent=1, default=repr))
         file = self._path / _SETTINGS
-        current = json.loads(text)
-        stored = self._read_settings(file) if file.exists() else current
-        if stored != current:
-            changed = [k for k in stored | current if stored.get(k) != current.get(k)]
+        if not file.exists() and not any(self._parts.glob("*.json")):
+            _write(file, json.dumps(settings, indent=1))
+        stored = self._read_settings(file)
+        # as texts, which differ for 1, 1.0 and True
+        changed = [
+            key for key in stored | settings if repr(stored.get(key)) != repr(settings.get(key))
+        ]
+        if changed:
             raise ValueError(
                 f"`out` ({self._path}) holds the results of a comparison with {changed[0]} = "
-                f"{stored.get(changed[0])!r}, not {current.get(changed[0])!r}. Name another "
+                f"{stored.get(changed[0])!r}, not {settings.get(changed[0])!r}. Name another "
                 f"folder, or delete it."
             )
-        _write(file, text)
+        for part in sorted(self._parts.glob("*.json")):
+            lines = _read_part(part)
+            if lines:
+                self._scores[part.name] = json.loads(lines[0])
+            else:
+                logger.warning("%s is damaged; its series are evaluated again.", part)
 
     def _read_settings(self, file: Path) -> dict[str, Any]:
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise ValueError(
                 f"{file} is damaged, so the settings of the results in `out` are unknown. Name "
                 f"another folder, or delete this one. Reason: {error}"
@@ -92,55 +120,103 @@ class ResultsFolder:
 
     def add(self, scores: pd.DataFrame, forecasts: pd.DataFrame) -> None:
         """Store the rows of a chunk, whose column `series` holds fingerprints."""
-        name = uuid.uuid4().hex
-        _write(self._parts / f"{name}.forecasts.csv", forecasts.to_csv(index=False))
-        # last, so that scores never lack their forecasts
-        _write(self._parts / f"{name}.scores.csv", scores.to_csv(index=False))
+        times = forecasts["time"].groupby(forecasts["series"], sort=False).transform(_to_text)
+        tables = [scores, forecasts.assign(time=times)]
+        lines = [json.dumps({name: table[name].tolist() for name in table}) for table in tables]
+        content = "\n".join(lines)
+        name = f"{_checksum(content.encode())}.json"
+        _write(self._parts / name, content)
+        self._scores[name] = json.loads(lines[0])
 
     def scores(self, fingerprints: Collection[str]) -> pd.DataFrame:
-        """Return the stored rows of the series with these fingerprints."""
-        tables = [scores for scores, _ in self._chunks()]
-        table = pd.concat(tables) if tables else pd.DataFrame(columns=["series", "model"])
-        table = table[table["series"].isin(fingerprints)]
-        return table.drop_duplicates(["series", "model"]).reset_index(drop=True)
+        """Return the rows of the series with these fingerprints."""
+        # one table from all values, so that types do not depend on the division into parts
+        columns: Columns = {"series": []}
+        remaining = set(fingerprints)
+        for _, scores in sorted(self._scores.items()):
+            rows = [row for row, key in enumerate(scores["series"]) if key in remaining]
+            remaining.difference_update(scores["series"])
+            for name, values in scores.items():
+                columns.setdefault(name, []).extend(values[row] for row in rows)
+        return pd.DataFrame(columns)
 
     def forecasts(self, fingerprints: Collection[str]) -> Iterator[pd.DataFrame]:
-        """Yield the stored forecasts of these series chunk by chunk, in their order."""
+        """Yield the forecasts of these series part by part, in their order.
+
+        Raises
+        ------
+        ValueError
+            If a part was removed or damaged after its scores were read.
+        """
         positions = {key: number for number, key in enumerate(fingerprints)}
-        chunks = []
-        for scores, file in self._chunks():
+        parts = []
+        for name, scores in self._scores.items():
             wanted = [positions[key] for key in scores["series"] if key in positions]
             if wanted:
-                chunks.append((min(wanted), file.name))
+                parts.append((min(wanted), name))
         yielded: set[str] = set()
-        for _, name in sorted(chunks):
-            table = _read(self._parts / name)
-            new = positions.keys() & set(table["series"]) - yielded
+        for _, name in sorted(parts):
+            lines = _read_part(self._parts / name)
+            if not lines:
+                raise ValueError(
+                    f"{self._parts / name} was removed or damaged since its scores were read. "
+                    f"Repeat the comparison, which evaluates its series again."
+                )
+            table = pd.DataFrame(json.loads(lines[1]))
+            new = positions.keys() & set(self._scores[name]["series"]) - yielded
             yielded |= new
             yield table[table["series"].isin(new)]
 
-    def _chunks(self) -> Iterator[tuple[pd.DataFrame, Path]]:
-        """Yield the scores of each complete chunk, and the file of its forecasts."""
-        for path in sorted(self._parts.glob("*.scores.csv")):
-            forecasts = path.with_name(path.name.replace(".scores.", ".forecasts."))
-            if path.stat().st_size and forecasts.exists() and forecasts.stat().st_size:
-                yield _read(path), forecasts
-
     def write_tables(self, tables: dict[str, pd.DataFrame | Iterator[pd.DataFrame]]) -> None:
-        """Write tables to files of these names; a table may come in parts, one after another."""
+        r"""Write tables for people to CSV files; a table may come in parts, one after another.
+
+        A text that a spreadsheet would run as a formula starts with an apostrophe; NUL and lone
+        surrogates, which no CSV file can hold, are written as ``\x00`` and ``\ud800``.
+
+        Parameters
+        ----------
+        tables
+            The tables by the names of their files.
+        """
         for name, table in tables.items():
             parts = [table] if isinstance(table, pd.DataFrame) else table
             with (
                 atomic_write(self._path / name) as temporary,
-                open(temporary, "w", encoding="utf-8", newline="") as file,
+                open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as f,
             ):
                 for index, part in enumerate(parts):
-                    part.to_csv(file, index=False, header=index == 0)
+                    # with the line ends of RFC 4180, Python also quotes a carriage return
+                    part.map(_to_cell).to_csv(
+                        f, index=False, header=index == 0, lineterminator="\r\n"
+                    )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    converters = dict.fromkeys(_TEXT_COLUMNS, str)
-    return pd.read_csv(path, converters=converters, float_precision="round_trip")
+def _to_text(times: pd.Series) -> pd.Series:
+    """Return dates as text, and numbers of an integer index as they are."""
+    index = pd.Index(times.tolist())
+    values = index.astype(str) if isinstance(index, pd.DatetimeIndex) else index
+    return pd.Series(values, index=times.index, dtype=object)
+
+
+def _to_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "\\x00")
+    # https://owasp.org/www-community/attacks/CSV_Injection
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _read_part(file: Path) -> list[bytes] | None:
+    """Return the scores and the forecasts of a part, or `None` if it is damaged or gone."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    return content.split(b"\n") if _checksum(content) == file.stem else None
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """Comparisons of many series: rows, order, workers, resumption, Dask workers that are killed."""
 
-import json
 import os
 import signal
 import sys
@@ -18,7 +17,6 @@ from makers import sine, with_value
 
 from darts_lstm_seq import Comparison, LSTMSeqModel, compare
 from darts_lstm_seq.cli import main
-from darts_lstm_seq.comparison.results_folder import fingerprint
 
 NAIVE = ["NaiveSeasonal", "NaiveDrift"]
 SCHEDULE = {"start": 40, "forecast_horizon": 3, "stride": 6, "last_points_only": False}
@@ -173,43 +171,6 @@ def test_a_repeated_call_evaluates_what_is_missing(
     assert_same(second, run(changed))
 
 
-def test_an_interrupted_run_is_resumed(
-    several: list[TimeSeries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit = NaiveDrift.fit
-
-    def stop(self: NaiveDrift, series: TimeSeries, *args: Any, **kwargs: Any) -> Any:
-        if series.first_value() == several[6].first_value():
-            raise KeyboardInterrupt
-        return fit(self, series, *args, **kwargs)
-
-    monkeypatch.setattr(NaiveDrift, "fit", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run(several, out=tmp_path)
-    stored = pd.concat(map(pd.read_csv, (tmp_path / "parts").glob("*.scores.csv")))
-    assert 0 < stored["series"].nunique() < len(several)
-    (tmp_path / "parts" / "half.forecasts.csv").write_text("series,mod")  # without scores
-    monkeypatch.setattr(NaiveDrift, "fit", fit)
-    assert_same(run(several, out=tmp_path), run(several))
-
-
-def test_the_files_hold_the_result(several: list[TimeSeries], tmp_path: Path) -> None:
-    found = run(dict(zip("gfedcba", several, strict=True)), n_jobs=2, out=tmp_path)
-    for name in ("scores", "per_series", "forecasts"):
-        table = pd.read_csv(tmp_path / f"{name}.csv", float_precision="round_trip")
-        if name == "forecasts":
-            table["time"] = pd.to_datetime(table["time"])
-        pd.testing.assert_frame_equal(table, getattr(found, name), check_dtype=False)
-
-
-def test_refuses_a_folder_of_other_settings(several: list[TimeSeries], tmp_path: Path) -> None:
-    run(several[:1], out=tmp_path)
-    with pytest.raises(ValueError, match=r"holds the results .* with models = .*Drift.* Name an"):
-        run(several[:1], ["NaiveSeasonal"], out=tmp_path)
-    settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings["horizon"] == 6
-
-
 @pytest.mark.parametrize(
     ("series", "message"),
     [
@@ -280,31 +241,6 @@ def test_models_have_any_name_and_order(tmp_path: Path) -> None:
 def test_the_order_of_names_does_not_matter(several: list[TimeSeries], tmp_path: Path) -> None:
     run(several, NAIVE, out=tmp_path)
     run(several, NAIVE[::-1], out=tmp_path)
-
-
-def test_a_folder_with_damaged_settings_is_refused(tmp_path: Path) -> None:
-    run([shop(0)] * 2, out=tmp_path)
-    for text in ("", "5", "{"):
-        (tmp_path / "settings.json").write_text(text)
-        with pytest.raises(ValueError, match=r"settings\.json is damaged"):
-            run([shop(0)] * 2, out=tmp_path)
-
-
-@pytest.mark.parametrize("part", ["scores", "forecasts"])
-def test_a_damaged_chunk_is_evaluated_again(part: str, tmp_path: Path) -> None:
-    series = [shop(index) for index in range(3)]
-    before = run(series, out=tmp_path)
-    damaged = sorted((tmp_path / "parts").glob(f"*.{part}.csv"))
-    damaged[0].write_text("")
-    damaged[1].unlink()
-    assert_same(run(series, out=tmp_path), before)
-
-
-def test_static_covariates_are_part_of_a_series() -> None:
-    small, large = (
-        shop(0).with_static_covariates(pd.DataFrame({"size": [size]})) for size in (1.0, 2.0)
-    )
-    assert fingerprint(0, small) != fingerprint(0, large)
 
 
 def test_series_with_dates_and_with_an_integer_index_are_stored_together(tmp_path: Path) -> None:
