@@ -143,8 +143,8 @@ def _compare(parsed: argparse.Namespace) -> int:
         print(f"{len(series)} series; {folds}", flush=True)
     else:
         print(
-            f"{series.n_components} component(s), {len(series)} steps from {series.start_time()} "
-            f"to {series.end_time()}; {folds}",
+            f"to forecast: {', '.join(series.components)}; {len(series)} steps from "
+            f"{series.start_time()} to {series.end_time()}; {folds}",
             flush=True,
         )
     with backend(parsed.backend):
@@ -158,6 +158,8 @@ def _compare(parsed: argparse.Namespace) -> int:
         )
     columns = [name for name in _PRINTED if name in result.scores]
     print(result.scores[columns].to_string(index=False, float_format="%.3f"))
+    for note in result.scores["note"].dropna().unique():
+        print(note, file=sys.stderr)
     for _, row in result.scores.dropna(subset=["error"]).iterrows():
         print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
     written = "scores.csv, forecasts.csv"

@@ -41,10 +41,11 @@ class Comparison:
     scores
         A row per model, the best MASE first: `model`, `folds`, `horizon`, `seasonality` (time
         steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each averaged over folds
-        and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds), `error`
+        and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds), `note`
+        (why MASE is missing or leaves out a component; where it is missing, RMSE ranks), `error`
         (why a model has no scores), and package versions. For many series: means over the series
         that all successful models scored, the number `series` of these, and the number `failed` of
-        series without a MASE of this model; `RMSE` and `seasonality`, which are not comparable
+        series without scores of this model; `RMSE` and `seasonality`, which are not comparable
         between series, are left out.
     per_series
         A row per series, in their order, and model, the best MASE first: the columns of `scores`
@@ -199,7 +200,7 @@ def compare(
         return _compare_many(_by_name(series), evaluation, show_progress, n_jobs, out)
     progress = partial(tqdm, desc="Comparing", disable=not show_progress)
     table, forecasts = evaluation.run(series, progress)
-    table = table.sort_values("MASE").reset_index(drop=True)
+    table = table.sort_values(["MASE", "RMSE"], kind="stable").reset_index(drop=True)
     scores, forecasts = table.assign(**_versions()), forecasts.reset_index(drop=True)
     if out is not None:
         ResultsFolder(out).write_tables({"scores.csv": scores, "forecasts.csv": forecasts})
@@ -222,7 +223,7 @@ def _compare_many(
     run = partial(_run_chunks, series, names, evaluation, show_progress, n_jobs)
     if out is None:
         results = list(run(list(names)))
-        table = _sort_series(pd.concat([scores for scores, _ in results]), names, "MASE")
+        table = _sort_series(pd.concat([scores for scores, _ in results]), names, "MASE", "RMSE")
         load = partial(_join_forecasts, [forecasts for _, forecasts in results], names)
         return Comparison(_summarize(table), _restore_names(table, names), series, load)
     folder = ResultsFolder(out)
@@ -256,7 +257,7 @@ def _compare_in_folder(
             lost.append(scores)
         else:
             folder.add(scores, forecasts)
-    table = _sort_series(pd.concat([folder.scores(names), *lost]), names, "MASE")
+    table = _sort_series(pd.concat([folder.scores(names), *lost]), names, "MASE", "RMSE")
     summary = _summarize(table)
     if not folder.is_read_only:
         texts = {k: name if isinstance(name, Number) else str(name) for k, name in names.items()}
@@ -343,7 +344,7 @@ def _summarize(table: pd.DataFrame) -> pd.DataFrame:
     # grouped by number: pandas takes texts that are equal up to a NUL for one
     models = list(dict.fromkeys(table["model"]))
     table = table.assign(model=list(map(models.index, table["model"])))
-    scored = table[table["MASE"].notna()]
+    scored = table[table["RMSE"].notna()]
     counts = scored.groupby("series", dropna=False).size()
     # a model that failed on the difficult series must not win by that
     common = counts.index[counts == scored["model"].nunique()]
@@ -354,13 +355,18 @@ def _summarize(table: pd.DataFrame) -> pd.DataFrame:
             "folds": rows["folds"].first(),
             "horizon": rows["horizon"].first(),
             "series": len(common),
-            "failed": rows.size() - rows["MASE"].count(),
+            "failed": rows.size() - rows["RMSE"].count(),
         }
     ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
+    # a matter of the series, not of the model: MASE is missing for all models alike
+    n_missing = scored.loc[
+        scored["MASE"].isna() & scored["series"].isin(common), "series"
+    ].nunique()
+    summary["note"] = f"no MASE for {n_missing} of {len(common)} series" if n_missing else None
     # the first error of a model that failed on all series
     summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
     summary.loc[summary["failed"] == rows.size(), "series"] = 0
-    ranked = summary.sort_values("MASE", kind="stable").reset_index()
+    ranked = summary.sort_values(["MASE", "sMAPE"], kind="stable").reset_index()
     return ranked.assign(model=[models[number] for number in ranked["model"]], **_versions())
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,9 +30,11 @@ from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.stacking import fit_together
 from darts_lstm_seq.parallel import process_lock
 
-SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "error"]
+SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "note", "error"]
 FORECASTS = ["model", "fold", "time", "component", "forecast", "actual"]
 
+# differences over a season that are smaller than this share of the values are rounding errors
+_ROUNDING = 1e-12
 # drawn from models with a likelihood; the median is scored
 _SAMPLES = 500
 
@@ -147,7 +150,7 @@ def _check_series(series: TimeSeries, horizon: int, folds: int) -> None:
 
 def _evaluate(
     model: ForecastingModel, series: TimeSeries, horizon: int, folds: int, season: int
-) -> tuple[dict[str, float], pd.DataFrame]:
+) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the scores of one model and its forecasts, a row for each predicted value."""
     ends = [len(series) - fold * horizon for fold in range(folds, 0, -1)]
     training_parts = [series[:end] for end in ends]
@@ -166,15 +169,15 @@ def _evaluate(
                 f"the forecast starts at {forecast.start_time()}, not right after the training "
                 f"part at {series.time_index[end]}. Use a model without `output_chunk_shift`."
             )
-    errors = model.backtest(
-        series,
-        historical_forecasts=forecasts,
-        last_points_only=False,
-        metric=[mase, smape, rmse],
-        metric_kwargs=[{"m": season}, {}, {}],
-        reduction=np.nanmean,  # all actual values of a fold may be missing
-    )
-    scores = dict(zip(["MASE", "sMAPE", "RMSE"], map(float, errors), strict=True))
+    scaled, note = _components_with_scale(series, ends, season)
+    scores: dict[str, Any] = {
+        "MASE": _score(model, series[scaled], [f[scaled] for f in forecasts], mase, m=season)
+        if scaled
+        else np.nan,
+        "sMAPE": _score(model, series, forecasts, smape),
+        "RMSE": _score(model, series, forecasts, rmse),
+        "note": note,
+    }
     if np.isnan(scores["RMSE"]):
         raise ValueError("nothing to score: forecasts or actual values are missing in all folds.")
     if np.isinf(scores["RMSE"]):
@@ -182,6 +185,51 @@ def _evaluate(
     scores |= {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
     frames = [_to_frame(forecast, series).assign(fold=k) for k, forecast in enumerate(forecasts, 1)]
     return scores, pd.concat(frames)
+
+
+def _components_with_scale(
+    series: TimeSeries, ends: Sequence[int], season: int
+) -> tuple[list[str], str | None]:
+    """Return the components that MASE can score, and why it leaves out others.
+
+    MASE divides by the mean absolute change over a season in the training part of each fold. Folds
+    without a change must not be left out of the mean: a model may fail in just these.
+    """
+    values = series.values(copy=False)  # (time steps, C)
+    components = list(series.components)
+    varies = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)  # (C,)
+    for fold, end in enumerate(ends, start=1):
+        part = np.abs(np.nan_to_num(values[:end]))
+        change = np.abs(values[season:end] - values[: end - season])
+        has_scale = np.nan_to_num(change).sum(axis=0) > _ROUNDING * part.sum(axis=0)  # (C,)
+        for index in np.flatnonzero(varies & ~has_scale):
+            steps = "one step" if season == 1 else f"{season} steps"
+            return [], (
+                f"no MASE: before fold {fold}, {components[index]!r} does not change over {steps}, "
+                f"so errors have no scale; ranked by RMSE"
+            )
+    constant = [name for name, is_scored in zip(components, varies, strict=True) if not is_scored]
+    note = f"MASE leaves out constant components: {', '.join(constant)}" if constant else None
+    return [name for name in components if name not in constant], note
+
+
+def _score(
+    model: ForecastingModel,
+    series: TimeSeries,
+    forecasts: list[TimeSeries],
+    metric: Callable[..., Any],
+    **kwargs: Any,
+) -> float:
+    return float(
+        model.backtest(
+            series,
+            historical_forecasts=forecasts,
+            last_points_only=False,
+            metric=metric,
+            metric_kwargs=kwargs,
+            reduction=np.nanmean,  # all actual values of a fold may be missing
+        )
+    )
 
 
 def _forecast_folds(

@@ -37,8 +37,9 @@ def plot_comparison(
     Returns
     -------
     Figure
-        A panel per model, titled with its MASE, the best first; a row of panels per component if
-        there are several. The forecast period is shaded, with a line at the start of each fold.
+        A panel per model, titled with its MASE, or RMSE if there is none, the best first; a row of
+        panels per component if there are several. The forecast period is shaded, with a line at the
+        start of each fold.
 
     Raises
     ------
@@ -66,8 +67,9 @@ def plot_comparison(
 
     horizon, folds, season = scored[["horizon", "folds", "seasonality"]].iloc[0].astype(int)
     history = series[-folds * horizon - max(4 * horizon, 3 * season, 20) :]
-    best_first = list(zip(scored["model"], scored["MASE"], strict=True))
-    panels = [(part, name, mase) for part in components for name, mase in best_first]
+    score = "MASE" if scored["MASE"].notna().any() else "RMSE"  # the one that ranks
+    best_first = list(zip(scored["model"], scored[score], strict=True))
+    panels = [(part, name, value) for part in components for name, value in best_first]
     columns = len(scored) if len(components) > 1 else min(3, len(scored))
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -79,12 +81,14 @@ def plot_comparison(
         squeeze=False,
         layout="constrained",
     )
-    for axis, (part, name, mase) in zip(axes.flat, panels, strict=False):
+    for axis, (part, name, value) in zip(axes.flat, panels, strict=False):
         drawn = forecasts[(forecasts["model"] == name) & (forecasts["component"] == part)]
         _draw(axis, history[part], drawn, colours[name])
         if part == components[0]:
             weight = "bold" if name == _FIRST else "normal"
-            axis.set_title(f"{name}   MASE {mase:.2f}", size=10, color=colours[name], weight=weight)
+            axis.set_title(
+                f"{name}   {score} {value:.2f}", size=10, color=colours[name], weight=weight
+            )
     for axis, (part, _, _) in zip(axes[:, 0], panels[::columns], strict=True):
         axis.set_ylabel(part, fontsize=9)
     for index in range(len(panels), axes.size):  # unused; the panels above show the dates

@@ -18,6 +18,7 @@ from pandas.tseries.offsets import BaseOffset
 from darts_lstm_seq.data.csv_dates import may_be_date, parse_dates
 from darts_lstm_seq.data.csv_numbers import (
     are_row_numbers,
+    count_the_rows,
     filled_cells,
     holds_numbers,
     is_number,
@@ -202,10 +203,13 @@ def _read_frame(
         raise table.refusal(series, owners.index(""), "names no series.")
     whose, names_of_series = pd.factorize(np.asarray(owners, dtype=object))
     dated = any(may_be_date(cells[0].strip()) for cells in table.columns.values())
+    first = next(iter(table.columns))
     counters = [
         name
         for name, cells in table.columns.items()
-        if dated and name.startswith("Unnamed: 0") and name not in named and are_row_numbers(cells)
+        if dated and name not in named
+        if (name.startswith("Unnamed: 0") and are_row_numbers(cells))
+        or (name == first and len(table.columns) > 2 and count_the_rows(cells))
     ]
     others = [name for name in table.columns if name not in (*keys, *counters, *(values or ()))]
     time = time or next(iter(others), series)
@@ -228,7 +232,13 @@ def _read_frame(
     times = parse_dates(table, time, whose, date_format, freq).rename(time)
     twice = pd.DataFrame({"series": whose, "time": times}).duplicated()
     if twice.any():
-        raise table.refusal(time, int(np.flatnonzero(twice)[0]), "is there twice.")
+        repair = (
+            "If the file holds several series one below the other, name the column that tells them "
+            "apart (read_many_csv, --series)."
+            if series is None
+            else f"Column {series!r} does not tell all series apart; join the columns that do."
+        )
+        raise table.refusal(time, int(np.flatnonzero(twice)[0]), f"is there twice. {repair}")
     frame = pd.DataFrame(parse_numbers(table, columns, decimal), index=times)
     if told:
         logger.warning("%s: columns that are not read: %s.", path, told)

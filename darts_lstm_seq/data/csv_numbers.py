@@ -52,6 +52,12 @@ def are_row_numbers(cells: Sequence[str]) -> bool:
     return all(map(re.compile("[0-9]+").fullmatch, cells)) and len(set(cells)) == len(cells)
 
 
+def count_the_rows(cells: Sequence[str]) -> bool:
+    """Return whether cells are 0, 1, 2, ... or 1, 2, 3, ..."""
+    counted = [list(map(str, range(first, first + len(cells)))) for first in (0, 1)]
+    return list(map(str.strip, cells)) in counted
+
+
 def filled_cells(table: Table, name: str) -> dict[int, str]:
     """Return the cells of a column that are not missing, by their rows."""
     cells = enumerate(map(str.strip, table.columns[name]))

@@ -663,6 +663,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         random_state: int | None = None,
         values_only: bool = False,
     ) -> dict[str, Any]:
+        if num_samples > 1 and self.likelihood is None and self.n_members == 1 and not mc_dropout:
+            raise_log(
+                ValueError(
+                    f"`num_samples` must be 1, received {num_samples}: all samples would be equal. "
+                    f"Create the model with a `likelihood` or `n_members`, or pass "
+                    f"`mc_dropout=True`."
+                )
+            )
         if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)
         return super()._setup_for_predict(

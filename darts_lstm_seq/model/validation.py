@@ -64,20 +64,26 @@ def check_types(params: Mapping[str, Any], types: Mapping[str, tuple[type, str]]
 
 
 def check_series_given(series: object) -> None:
-    """Refuse an empty sequence in the place of a series or of several.
+    """Check that `series` is a `TimeSeries` or a sequence of at least one.
 
     Raises
     ------
     ValueError
         Naming what was received.
     """
-    if series is None or (isinstance(series, Sequence) and not len(series)):
-        raise_log(
-            ValueError(
-                f"`series` must be a `TimeSeries` or a sequence of at least one, received "
-                f"{series!r}."
-            )
+    if isinstance(series, TimeSeries):
+        return
+    if isinstance(series, Sequence) and len(series) and isinstance(series[0], TimeSeries):
+        return
+    is_empty = series is None or (isinstance(series, Sequence) and not len(series))
+    received = repr(series) if is_empty else type(series).__name__
+    raise_log(
+        ValueError(
+            f"`series` must be a Darts `TimeSeries` or a sequence of at least one, received "
+            f"{received}. Create one with `TimeSeries.from_dataframe`, `TimeSeries.from_values` or "
+            f"another `TimeSeries.from_...` method."
         )
+    )
 
 
 def check_values(

@@ -22,7 +22,7 @@ from darts.models import (
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from makers import white_noise
 
-from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq import LSTMSeqModel, compare
 from darts_lstm_seq.comparison import evaluation
 from darts_lstm_seq.comparison.evaluation import Evaluation
 
@@ -150,3 +150,58 @@ def test_a_model_that_needs_a_longer_series_has_an_error(seasonal: TimeSeries) -
     for folds, fails in ((1, False), (3, True)):
         scores, _ = Evaluation(HORIZON, folds, models).run(seasonal)
         assert scores["error"].notna().tolist() == [fails]
+
+
+WEEK = np.tile([1.0, 5.0, 3.0, 2.0, 9.0, 4.0, 4.0], 20)
+
+
+def test_a_series_that_repeats_exactly_has_no_mase_and_is_ranked_by_rmse() -> None:
+    models = ["NaiveDrift", "NaiveSeasonal"]
+    for scale in (1.0, 1e-9, 1 / 3):  # thirds leave rounding errors
+        series = TimeSeries.from_values(WEEK * scale)
+        found = compare(series, horizon=7, models=models, seasonality=7, show_progress=False)
+        assert list(found.scores["model"]) == ["NaiveSeasonal", "NaiveDrift"]
+        assert found.scores["MASE"].isna().all()
+        assert found.scores[["sMAPE", "RMSE"]].notna().all(axis=None)
+        assert found.scores["note"].str.contains("no MASE: before fold 1.* over 7 steps").all()
+        assert found.scores["error"].isna().all()
+        assert "RMSE" in found.plot().axes[0].get_title()
+
+
+def test_a_fold_without_a_scale_is_not_left_out_of_the_mean() -> None:
+    values = np.zeros(108)
+    values[72:] = 500 + np.random.default_rng(0).normal(0, 10, 36)  # sold from step 72 on
+    series = TimeSeries.from_values(values)
+    found = compare(series, horizon=12, models=["NaiveDrift"], seasonality=12, show_progress=False)
+    assert found.scores["MASE"].isna().all()
+    assert "before fold 1, '0' does not change over 12 steps" in found.scores["note"][0]
+
+
+def test_constant_components_are_left_out_of_mase_alone() -> None:
+    noise = np.random.default_rng(0).normal(size=60)
+    series = TimeSeries.from_values(noise)
+    both = TimeSeries.from_values(np.stack([noise, np.full(60, 7.0)], axis=1))
+    alone, stacked = (
+        compare(target, horizon=5, models=["NaiveDrift"], show_progress=False).scores.iloc[0]
+        for target in (series, both)
+    )
+    assert stacked["MASE"] == pytest.approx(alone["MASE"])
+    assert stacked["RMSE"] == pytest.approx(alone["RMSE"] / 2)  # the mean over both
+    assert stacked["note"] == "MASE leaves out constant components: 1"
+
+
+def test_many_series_without_a_mase_are_counted_and_not_failed() -> None:
+    series = {"a": TimeSeries.from_values(WEEK), "b": TimeSeries.from_values(WEEK * 2)}
+    models = ["NaiveDrift", "NaiveSeasonal"]
+    settings: dict[str, Any] = {"models": models, "seasonality": 7, "show_progress": False}
+    found = compare(series, horizon=7, **settings).scores
+    assert list(found["model"]) == ["NaiveSeasonal", "NaiveDrift"]  # by sMAPE
+    assert found[["series", "failed"]].values.tolist() == [[2, 0], [2, 0]]
+    assert list(found["note"]) == ["no MASE for 2 of 2 series"] * 2
+    noise = TimeSeries.from_values(np.random.default_rng(0).normal(size=140))
+    mixed = compare(series | {"c": noise}, horizon=7, **settings).scores
+    only = compare(noise, horizon=7, **settings).scores
+    assert mixed.set_index("model")["MASE"].to_dict() == pytest.approx(
+        only.set_index("model")["MASE"].to_dict()
+    )
+    assert list(mixed["note"]) == ["no MASE for 2 of 3 series"] * 2

@@ -427,3 +427,33 @@ def test_time_zones_and_leap_years(tiny: dict[str, Any]) -> None:
     series = TimeSeries(times=index, values=sine(40).values(), components=["y"])
     forecast = LSTMSeqModel(6, 4, **tiny).fit(series[:8].append(series[8:12])).predict(6)
     assert forecast.time_index.equals(pd.date_range("2020-03-03", periods=6, freq="D"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        sine().to_dataframe(),
+        sine().to_series(),
+        sine().values(),
+        [1.0, 2.0],
+        "sales",
+    ],
+    ids=["data frame", "pandas series", "array", "numbers", "text"],
+)
+def test_what_is_no_time_series_is_refused_with_what_makes_one(
+    data: Any, tiny: dict[str, Any]
+) -> None:
+    model = LSTMSeqModel(12, 3, **tiny)
+    with pytest.raises(ValueError, match=r"`series` must be a Darts `TimeSeries`.*from_dataframe"):
+        model.fit(data)
+    model.fit(sine())
+    with pytest.raises(ValueError, match=type(data).__name__):
+        model.predict(3, series=data)
+
+
+def test_samples_that_would_be_equal_are_refused(tiny: dict[str, Any]) -> None:
+    model = LSTMSeqModel(12, 3, **tiny | {"dropout": 0.5}).fit(sine())
+    with pytest.raises(ValueError, match=r"`num_samples` must be 1, received 9.*mc_dropout"):
+        model.predict(3, num_samples=9)
+    samples = model.predict(3, num_samples=9, mc_dropout=True).all_values()
+    assert (np.ptp(samples, axis=2) > 0).all()

@@ -208,7 +208,7 @@ def test_columns_that_are_not_read_are_said(
     assert not caplog.records
 
 
-def test_row_numbers_are_skipped_only_in_front_and_without_a_name(tmp_path: Path) -> None:
+def test_row_numbers_are_skipped_in_front(tmp_path: Path) -> None:
     frame = pd.DataFrame({"date": MONTHS, "sales": range(60)})
     path = tmp_path / "table.csv"
     frame.to_csv(path)
@@ -266,3 +266,29 @@ def test_options_reach_the_reader_of_many_series(tmp_path: Path) -> None:
     for series in found.values():
         assert series.start_time() == pd.Timestamp("2024-02-01")
         assert series.values().ravel().tolist() == [1001, 2002, 3003]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_first_column_that_counts_the_rows_is_no_target(first: int, tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    frame = pd.DataFrame({"day": days, "sales": np.arange(30) ** 2})
+    counted = range(first, first + 30)
+    path = tmp_path / "counted.csv"
+    frame.set_index(pd.Index(counted, name="index")).reset_index().to_csv(path, index=False)
+    assert list(data.read_csv(path).components) == ["sales"]
+    assert list(data.read_csv(path, values=["index"]).components) == ["index"]
+    # elsewhere it may be what is to be forecast
+    frame.assign(customers=counted).to_csv(path, index=False)
+    assert list(data.read_csv(path).components) == ["sales", "customers"]
+    frame[["day"]].assign(customers=counted).to_csv(path, index=False)
+    assert list(data.read_csv(path).components) == ["customers"]
+
+
+def test_a_day_that_is_there_twice_is_refused_with_the_repair(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("day,shop,sales\n2024-01-01,a,1\n2024-01-02,a,2\n2024-01-01,b,3\n")
+    with pytest.raises(ValueError, match=r"line 4: .* is there twice\. .*--series"):
+        data.read_csv(path)
+    path.write_text("day,shop,item,sales\n2024-01-01,a,x,1\n2024-01-01,a,y,2\n")
+    with pytest.raises(ValueError, match="'shop' does not tell all series apart"):
+        data.read_many_csv(path, "shop")
