@@ -122,6 +122,7 @@ class PicklableModel(TorchForecastingModel):
 
     def _network_of(self, content: bytes) -> PLForecastingModule:
         """Return a network with the weights that `torch.save` wrote."""
+        check_archive(io.BytesIO(content), "The pickled network")
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, to be replaced at once
             network = self._create_model(self.train_sample)
@@ -152,7 +153,7 @@ class PicklableModel(TorchForecastingModel):
             "was interrupted; the network comes from the model file, which has it too. Save the "
             "model again to have both files agree."
         )
-        return self._network_of(saved[1].numpy().tobytes())
+        return self._network_of(saved[1].cpu().numpy().tobytes())
 
 
 def _checksum(weights: dict[str, Tensor]) -> int:

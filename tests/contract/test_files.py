@@ -352,10 +352,10 @@ def test_a_model_saved_while_another_process_loads_is_the_old_or_the_new(
     old.save(path)
     check = persistence.check_archive
 
-    def save_in_between(name: str) -> None:
-        if name == f"{path}.ckpt":  # the model file has been read
+    def save_in_between(source: Any, *args: Any) -> None:
+        if source == f"{path}.ckpt":  # the model file has been read
             new.save(path)
-        check(name)
+        check(source, *args)
 
     monkeypatch.setattr(persistence, "check_archive", save_in_between)
     assert forecasts(LSTMSeqModel.load(path), series) == forecasts(old, series)

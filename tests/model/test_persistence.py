@@ -190,6 +190,14 @@ def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: Time
         np.testing.assert_equal(random_states(), before, err_msg=name)
 
 
+def test_a_pickle_whose_weights_changed_is_refused(fitted: LSTMSeqModel) -> None:
+    content = bytearray(pickle.dumps(fitted))
+    weight = fitted.model.network.head.weight.detach().numpy().tobytes()
+    content[content.index(weight)] ^= 1
+    with pytest.raises(ValueError, match=r"The pickled network is damaged.*checksum"):
+        pickle.loads(content)
+
+
 # --- rollback_on_error ----------------------------------------------------------------------------
 
 
