@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["atomic_write", "check_archive", "remove_leftovers"]
 
@@ -116,7 +117,7 @@ def _age(path: str) -> float:
         return 0.0
 
 
-def check_archive(path: str | Path) -> None:
+def check_archive(source: str | Path | BinaryIO, name: str | None = None) -> None:
     """Compare the contents of an uncompressed zip archive with their checksums, before any use.
 
     PyTorch writes its files as such archives, and ignores the checksums when it reads them. Sizes
@@ -124,8 +125,10 @@ def check_archive(path: str | Path) -> None:
 
     Parameters
     ----------
-    path
-        A file of `torch.save` or of Lightning.
+    source
+        The path of a file of `torch.save` or of Lightning, or such a file opened for reading.
+    name
+        What errors call it; by default its path.
 
     Raises
     ------
@@ -135,26 +138,35 @@ def check_archive(path: str | Path) -> None:
         If there is no such file.
     """
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise ValueError("its contents are compressed")
-            if any(entry.external_attr & _IS_FOLDER for entry in entries):
-                # PyTorch would return uninitialised memory
-                raise ValueError("its contents are marked as folders")
-            if sum(entry.file_size for entry in entries) > os.path.getsize(path):
-                raise ValueError("its contents are larger than the file")
-            for entry in entries:
-                # `ZipFile.testzip` takes five times as long, 6 % of loading a small model
-                file.seek(entry.header_offset + _LENGTHS_OFFSET)
-                skipped = sum(_LENGTHS.unpack(file.read(_LENGTHS.size)))
-                file.seek(skipped, os.SEEK_CUR)
-                if zlib.crc32(file.read(entry.file_size)) != entry.CRC:
-                    raise ValueError(f"the checksum of {entry.filename!r} differs")
+        if isinstance(source, (str, Path)):
+            with open(source, "rb") as file:
+                _check_entries(file)
+        else:
+            _check_entries(source)
     except FileNotFoundError:
         raise
     except Exception as error:  # a changed byte may raise anything in the parser
         raise ValueError(
-            f"`{path}` is damaged, incomplete or no file of a model; nothing was loaded. Save the "
-            f"model again, restore the file, or check the path. Reason: {error}"
+            f"{name or f'`{source}`'} is damaged, incomplete or no file of a model; nothing was "
+            f"loaded. Save the model again, restore the file, or check the path. Reason: {error}"
         ) from error
+
+
+def _check_entries(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("its contents are compressed")
+    if any(entry.external_attr & _IS_FOLDER for entry in entries):
+        # PyTorch would return uninitialised memory
+        raise ValueError("its contents are marked as folders")
+    if sum(entry.file_size for entry in entries) > size:
+        raise ValueError("its contents are larger than the file")
+    for entry in entries:
+        # `ZipFile.testzip` takes five times as long, 6 % of loading a small model
+        file.seek(entry.header_offset + _LENGTHS_OFFSET)
+        skipped = sum(_LENGTHS.unpack(file.read(_LENGTHS.size)))
+        file.seek(skipped, os.SEEK_CUR)
+        if zlib.crc32(file.read(entry.file_size)) != entry.CRC:
+            raise ValueError(f"the checksum of {entry.filename!r} differs")

@@ -47,7 +47,7 @@ from darts_lstm_seq.batching.datasets import (
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
-from darts_lstm_seq.files import atomic_write, check_archive, remove_leftovers
+from darts_lstm_seq.files import check_archive
 from darts_lstm_seq.model import backtest, defaults, persistence, validation
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
@@ -772,16 +772,16 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             # as for Darts' models, the graph's inputs have the dtype of the training series
             dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
             self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
-        super().to_onnx(path, **kwargs)
+        path = os.fspath(path or f"{self._default_save_path()}.onnx")
+        with persistence.writing(path) as temporary:
+            super().to_onnx(temporary, **kwargs)
 
     @override
     @_documented_as(MixedCovariatesTorchModel.save)
     def save(self, path: str | None = None, clean: bool = False) -> None:
         path = os.fspath(path or f"{self._default_save_path()}.pt")
-        persistence.check_target(path)
-        remove_leftovers(os.path.dirname(path) or ".")
-        with persistence.saving(self), atomic_write(path, companions=(".ckpt",)) as temporary:
-            super().save(str(temporary), clean)
+        with persistence.saving(self), persistence.writing(path, [".ckpt"]) as temporary:
+            super().save(temporary, clean)
 
     @staticmethod
     @override

@@ -14,7 +14,7 @@ import io
 import os
 import pickle
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
@@ -39,7 +39,7 @@ from darts_lstm_seq.compat import (
     runs_folder,
     set_random_state,
 )
-from darts_lstm_seq.files import check_archive
+from darts_lstm_seq.files import atomic_write, check_archive, remove_leftovers
 
 Model = TypeVar("Model", bound=TorchForecastingModel)
 
@@ -122,6 +122,7 @@ class PicklableModel(TorchForecastingModel):
 
     def _network_of(self, content: bytes) -> PLForecastingModule:
         """Return a network with the weights that `torch.save` wrote."""
+        check_archive(io.BytesIO(content), "The pickled network")
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, to be replaced at once
             network = self._create_model(self.train_sample)
@@ -152,7 +153,7 @@ class PicklableModel(TorchForecastingModel):
             "was interrupted; the network comes from the model file, which has it too. Save the "
             "model again to have both files agree."
         )
-        return self._network_of(saved[1].numpy().tobytes())
+        return self._network_of(saved[1].cpu().numpy().tobytes())
 
 
 def _checksum(weights: dict[str, Tensor]) -> int:
@@ -189,15 +190,17 @@ def rollback_on_error(model: TorchForecastingModel) -> Iterator[None]:
         raise
 
 
-def check_target(path: str) -> None:
-    """Refuse a path to which no model can be saved, before anything is written.
+@contextmanager
+def writing(path: str, companions: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a temporary path; its files replace those at `path`, as in `atomic_write`.
 
     Raises
     ------
     ValueError
-        If `path`, or the path of the network's file, is a folder, or lies in one that is missing.
+        If there is a folder in the place of a file, or if the folder of `path` is missing. Nothing
+        is written.
     """
-    for name in (path, f"{path}.ckpt"):
+    for name in (path, *(f"{path}{suffix}" for suffix in companions)):
         if os.path.isdir(name):
             raise_log(ValueError(f"`path` must name a file, but there is a folder at `{name}`."))
     folder = os.path.dirname(path) or "."
@@ -208,6 +211,9 @@ def check_target(path: str) -> None:
                 f"`os.makedirs({folder!r})`."
             )
         )
+    remove_leftovers(folder)
+    with atomic_write(path, companions) as temporary:
+        yield str(temporary)
 
 
 def check_training_folder(model_name: str, work_dir: str | None) -> None:

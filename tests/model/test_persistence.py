@@ -20,6 +20,7 @@ import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.models import BlockRNNModel, NaiveEnsembleModel
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from torchmetrics import MeanAbsoluteError
 
@@ -187,6 +188,14 @@ def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: Time
         before = random_states()
         action()
         np.testing.assert_equal(random_states(), before, err_msg=name)
+
+
+def test_a_pickle_whose_weights_changed_is_refused(fitted: LSTMSeqModel) -> None:
+    content = bytearray(pickle.dumps(fitted))
+    weight = fitted.model.network.head.weight.detach().numpy().tobytes()
+    content[content.index(weight)] ^= 1
+    with pytest.raises(ValueError, match=r"The pickled network is damaged.*checksum"):
+        pickle.loads(content)
 
 
 # --- rollback_on_error ----------------------------------------------------------------------------
@@ -535,22 +544,40 @@ def test_weights_loaded_before_a_training_stay_out_of_its_folder(
     np.testing.assert_array_equal(told(loaded, series), told(model))
 
 
-@pytest.mark.parametrize("kind", ["model", "network"])
-def test_a_folder_is_no_path_for_a_model(kind: str, fitted: LSTMSeqModel) -> None:
-    Path("model.pt.ckpt" if kind == "network" else "model.pt").mkdir()
-    before = os.listdir()
-    with pytest.raises(ValueError, match=r"`path` must name a file, but there is a folder"):
+@pytest.mark.parametrize("folder", ["model.pt", "model.pt.ckpt"])
+def test_a_folder_is_no_path_for_a_model(folder: str, fitted: LSTMSeqModel) -> None:
+    Path(folder).mkdir()
+    message = rf"`path` must name a file, but there is a folder at `{folder}`"
+    with pytest.raises(ValueError, match=message):
         fitted.save("model.pt")
-    assert os.listdir() == before
+    with pytest.raises(ValueError, match=message):
+        fitted.to_onnx(folder)
+    assert os.listdir() == [folder]
 
 
 def test_the_folder_of_a_model_must_exist(fitted: LSTMSeqModel) -> None:
     message = r"folder that exists, received `some/where/model\.pt`.*makedirs\('some/where'\)"
-    with pytest.raises(ValueError, match=message):
-        fitted.save("some/where/model.pt")
+    for write in (fitted.save, fitted.to_onnx):
+        with pytest.raises(ValueError, match=message):
+            write("some/where/model.pt")
     Path("folder").mkdir()
     fitted.save(Path("folder") / "model.pt")
     np.testing.assert_array_equal(told(LSTMSeqModel.load(Path("folder/model.pt"))), told(fitted))
+
+
+def test_an_interrupted_export_leaves_the_old_file(
+    fitted: LSTMSeqModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(model: LSTMSeqModel, path: str) -> None:
+        Path(path).write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MixedCovariatesTorchModel, "to_onnx", write_half)
+    Path("model.onnx").write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        fitted.to_onnx("model.onnx")
+    assert os.listdir() == ["model.onnx"]
+    assert Path("model.onnx").read_text() == "old"
 
 
 # --- errors --------------------------------------------------------------------------------------
