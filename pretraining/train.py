@@ -1,0 +1,192 @@
+"""Train one network per season on synthetic series alone: `python -m pretraining.train`.
+
+Each is an ordinary `LSTMSeqModel` with quantile outputs, trained by its own `fit`. Every series ends
+with one forecast horizon; before it stand between the shortest and the longest window of history,
+so that padded windows of short series are seen as often as whole ones.
+
+Usage: `python -m pretraining.train [--seasons 1 4 12] [--series 100000] [--out pretraining/out]`
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from darts.utils.likelihood_models.torch import QuantileRegression
+
+from darts_lstm_seq import LSTMSeqModel
+from pretraining.generator import default_mixture, generate
+
+QUANTILES = [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the network of one season is made and trained."""
+
+    shortest: int  # of histories
+    longest: int
+    horizon: int
+    patch_length: int
+    hidden_dim: int = 128
+    n_rnn_layers: int = 1
+    dropout: float = 0.0
+    batch_size: int = 256
+    n_series: int = 60_000
+    n_epochs: int = 20
+    lr: float = 2e-3
+    windows: int = 1  # per series
+    whole: float = 0.6  # share of series with histories of the longest window
+    gaps: float = 0.05
+    weighted: bool = False  # errors by the scale of MASE rather than by the spread of the window
+
+
+SETTINGS = {
+    1: Setting(shortest=4, longest=24, horizon=8, patch_length=2),
+    4: Setting(shortest=5, longest=20, horizon=8, patch_length=4),
+    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12),
+    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7),
+    24: Setting(shortest=25, longest=120, horizon=48, patch_length=12),
+    52: Setting(shortest=30, longest=156, horizon=26, patch_length=13),
+}
+
+
+def make_series(
+    season: int, setting: Setting, seed: int, mixture: dict[str, float] | None = None
+) -> list[np.ndarray]:
+    """Return training series of varied length, one horizon more than their history."""
+    extra = (setting.windows - 1) * _stride(setting)
+    length = setting.longest + extra + setting.horizon
+    values = generate(
+        season, setting.n_series, length, seed, mixture, gaps=setting.gaps
+    ).astype(np.float32)
+    rng = np.random.default_rng((seed, 1))
+    history = rng.integers(setting.shortest, setting.longest, setting.n_series)
+    is_whole = rng.random(setting.n_series) < setting.whole
+    kept = np.where(is_whole, length, history + setting.horizon)
+    # a history without any value, or without a change, teaches nothing
+    series = [row[length - size :] for row, size in zip(values, kept, strict=True)]
+    return [
+        row
+        for row in series
+        if np.isfinite(row[: setting.shortest]).any() and _has_scale(row[: -setting.horizon])
+    ]
+
+
+def _has_scale(history: np.ndarray) -> bool:
+    known = history[np.isfinite(history)]
+    return len(known) > 2 and np.ptp(known) > 1e-6 * np.abs(known).max()
+
+
+def _stride(setting: Setting) -> int:
+    return max(setting.horizon // 2, 1)
+
+
+def make_model(setting: Setting, seed: int) -> LSTMSeqModel:
+    """Return the untrained model."""
+    return LSTMSeqModel(
+        (setting.shortest, setting.longest),
+        setting.horizon,
+        hidden_dim=setting.hidden_dim,
+        n_rnn_layers=setting.n_rnn_layers,
+        patch_length=setting.patch_length,
+        dropout=setting.dropout,
+        use_reversible_instance_norm=True,
+        likelihood=QuantileRegression(QUANTILES),
+        batch_size=setting.batch_size,
+        n_epochs=setting.n_epochs,
+        optimizer_cls=torch.optim.AdamW,
+        optimizer_kwargs={"lr": setting.lr, "weight_decay": 1e-4},
+        random_state=seed,
+        pl_trainer_kwargs={
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "gradient_clip_val": 1.0,
+        },
+    )
+
+
+def train(
+    season: int, setting: Setting, seed: int, mixture: dict[str, float] | None = None
+) -> tuple[LSTMSeqModel, dict[str, Any]]:
+    """Return the trained model and what to log about it."""
+    start = time.perf_counter()
+    rows = make_series(season, setting, seed, mixture)
+    series = [TimeSeries.from_values(row) for row in rows]
+    weights = None
+    if setting.weighted:
+        weights = [
+            TimeSeries.from_values(np.full_like(row, _weight(row[: -setting.horizon], season)))
+            for row in rows
+        ]
+    made = time.perf_counter() - start
+    start = time.perf_counter()
+    model = make_model(setting, seed)
+    model.fit(
+        series,
+        sample_weight=weights,
+        max_samples_per_ts=setting.windows,
+        stride=_stride(setting) if setting.windows > 1 else 1,
+    )
+    return model, {
+        "season": season,
+        "seed": seed,
+        "setting": asdict(setting),
+        "mixture": mixture or default_mixture(season),
+        "series": len(series),
+        "seconds_to_generate": round(made, 1),
+        "seconds_to_train": round(time.perf_counter() - start, 1),
+        "parameters": sum(p.numel() for p in model.model.parameters()),
+        "loss": float(model.trainer.callback_metrics["train_loss"]),
+    }
+
+
+def _weight(history: np.ndarray, season: int) -> float:
+    """Return the spread of a window over its mean seasonal difference, within bounds."""
+    window = history[np.isfinite(history)]
+    lag = season if len(window) > season + 1 else 1
+    scale = np.abs(window[lag:] - window[:-lag]).mean()
+    return float(np.clip(window.std() / (scale + 1e-9), 0.3, 5.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seasons", type=int, nargs="*", default=list(SETTINGS))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    quiet()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for season in args.seasons:
+        model, log = train(season, SETTINGS[season], args.seed)
+        model.save(str(args.out / f"season_{season}.pt"), clean=True)
+        (args.out / f"season_{season}.json").write_text(json.dumps(log, indent=2) + "\n")
+        print(json.dumps(log), flush=True)
+
+
+def quiet() -> None:
+    """Silence what Lightning and Darts print."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    for name in (
+        "pytorch_lightning",
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning.pytorch.utilities.rank_zero",
+        "darts",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    main()
