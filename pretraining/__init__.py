@@ -1,0 +1,1 @@
+"""Pre-training of `LSTMSeqModel` on synthetic series; not part of the wheel."""

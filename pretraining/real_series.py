@@ -41,14 +41,20 @@ def tasks(season: int) -> list[Task]:
             past = values[max(end - rng.integers(shortest, longest + 1), 0) : max(end, 0)]
             future = values[end : end + horizon]
             is_known = np.isfinite(past).all() and np.isfinite(future).all()
-            if len(past) >= shortest and is_known and np.abs(np.diff(past[season:])).sum() > 0:
-                if np.abs(past[season:] - past[:-season]).mean() > 1e-9:
-                    found.append(Task(source.split(" ")[0], past, future))
+            # MASE needs a scale
+            if (
+                len(past) >= shortest
+                and is_known
+                and np.abs(past[season:] - past[:-season]).mean() > 1e-9
+            ):
+                found.append(Task(source.split(" ")[0], past, future))
     return found
 
 
 def _series(season: int) -> Iterator[tuple[str, np.ndarray]]:
-    yield from {12: _monthly, 4: _quarterly, 1: _yearly, 7: _daily, 24: _hourly, 52: _weekly}[season]()
+    yield from {12: _monthly, 4: _quarterly, 1: _yearly, 7: _daily, 24: _hourly, 52: _weekly}[
+        season
+    ]()
 
 
 def _table(name: str, folder: str = "fpppy") -> pd.DataFrame:
@@ -75,11 +81,15 @@ def _broad(sizes: str) -> Iterator[tuple[str, np.ndarray]]:
 def _months() -> Iterator[tuple[str, np.ndarray]]:
     yield from _panel(_table("aus_retail"), ["Series ID"], "Turnover", 4, "retail")
     yield from _panel(_table("aus_livestock"), ["unique_id"], "y", 2, "livestock")
-    pbs = _table("PBS_unparsed").groupby(["ATC2", "Month"], as_index=False)[["Scripts", "Cost"]].sum()
+    pbs = (
+        _table("PBS_unparsed").groupby(["ATC2", "Month"], as_index=False)[["Scripts", "Cost"]].sum()
+    )
     yield from _panel(pbs, ["ATC2"], "Scripts", 4, "scripts")
     yield from _panel(pbs, ["ATC2"], "Cost", 4, "cost")
     employed = _table("us_employment_formatted")
-    yield from _panel(employed, ["unique_id" if "unique_id" in employed else "ds"], "y", 5, "employment")
+    yield from _panel(
+        employed, ["unique_id" if "unique_id" in employed else "ds"], "y", 5, "employment"
+    )
 
 
 def _monthly() -> Iterator[tuple[str, np.ndarray]]:
@@ -99,7 +109,9 @@ def _quarterly() -> Iterator[tuple[str, np.ndarray]]:
     for index, (name, values) in enumerate(_months()):
         if index % 2 == 0:
             yield f"quarters-of-{name}", _sums(values, 3)
-    prison = _table("prison_population").groupby(["State", "Gender", "Date"], as_index=False)["Count"]
+    prison = _table("prison_population").groupby(["State", "Gender", "Date"], as_index=False)[
+        "Count"
+    ]
     yield from _panel(prison.sum(), ["State", "Gender"], "Count", 1, "prison")
     production = _table("aus_production")
     for name in ("Tobacco", "Bricks"):
@@ -117,7 +129,13 @@ def _quarterly() -> Iterator[tuple[str, np.ndarray]]:
 
 def _yearly() -> Iterator[tuple[str, np.ndarray]]:
     economy = _table("global_economy")
-    for value, every in (("GDP", 5), ("CPI", 7), ("Imports", 5), ("Exports", 5), ("Population", 12)):
+    for value, every in (
+        ("GDP", 5),
+        ("CPI", 7),
+        ("Imports", 5),
+        ("Exports", 5),
+        ("Population", 12),
+    ):
         known = economy.dropna(subset=[value])
         yield from _panel(known, ["unique_id"], value, every, value)
     for index, (name, values) in enumerate(_months()):

@@ -26,9 +26,7 @@ def quantile_forecasts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the 10 %, 50 % and 90 % quantiles, `(series, horizon)` each."""
     series = [TimeSeries.from_values(past, columns=["y"]) for past in pasts]
-    forecasts = model.predict(
-        horizon, series, predict_likelihood_parameters=True, verbose=False
-    )
+    forecasts = model.predict(horizon, series, predict_likelihood_parameters=True, verbose=False)
     low, median, high = (
         np.array([f[f"y_{name}"].values().ravel() for f in forecasts])
         for name in (LOW, MEDIAN, HIGH)
@@ -37,6 +35,7 @@ def quantile_forecasts(
 
 
 def seasonal_naive(past: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """Return the last season, repeated."""
     return past[len(past) - season + np.arange(horizon) % season]
 
 
@@ -69,6 +68,7 @@ def summary(table: pd.DataFrame) -> pd.Series:
 
 
 def main() -> None:
+    """Read the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seasons", type=int, nargs="*", default=[1, 4, 12, 7, 24, 52])
     parser.add_argument("--models", type=Path, default=Path(__file__).parent / "out")
@@ -82,7 +82,10 @@ def main() -> None:
         horizon = len(found[0].future)
         low, median, high = quantile_forecasts(model, [task.past for task in found], horizon)
         table = score(found, median, season)
-        print(f"season {season}: {len(found)} tasks, 80 % interval holds {coverage(found, low, high):.3f}")
+        print(
+            f"season {season}: {len(found)} tasks, 80 % interval holds "
+            f"{coverage(found, low, high):.3f}"
+        )
         print(summary(table).round(4).to_string())
         print(table.groupby("source")["log"].agg(["size", lambda x: np.exp(x.mean())]).round(3))
 
