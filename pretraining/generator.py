@@ -21,42 +21,66 @@ from pretraining.processes import FAMILIES, log_uniform
 # N series, L steps, M steps per season
 
 
-def default_mixture(season: int) -> dict[str, float]:
-    """Return the share of each family for a season."""
-    return MIXTURES.get(season, MIXTURES[12])
-
-
 MIXTURES: dict[int, dict[str, float]] = {
     1: {
-        "smooth": 0.15,
-        "responsive": 0.6,
-        "structural": 0.06,
-        "arima": 0.03,
-        "gaussian_process": 0.04,
-        "random_walk": 0.07,
-        "mixed": 0.05,
+        "smooth": 0.1,
+        "responsive": 0.7,
+        "steady": 0.08,
+        "structural": 0.04,
+        "random_walk": 0.04,
+        "mixed": 0.04,
     },
     4: {
-        "smooth": 0.2,
-        "responsive": 0.3,
+        "smooth": 0.18,
+        "responsive": 0.27,
+        "steady": 0.1,
         "structural": 0.1,
-        "arima": 0.1,
-        "gaussian_process": 0.06,
-        "random_walk": 0.06,
+        "arima": 0.09,
+        "gaussian_process": 0.05,
+        "random_walk": 0.05,
         "stationary": 0.06,
-        "counts": 0.05,
-        "mixed": 0.07,
+        "counts": 0.04,
+        "mixed": 0.06,
     },
     12: {
-        "smooth": 0.45,
+        "smooth": 0.43,
         "responsive": 0.15,
+        "steady": 0.06,
         "structural": 0.1,
-        "arima": 0.08,
-        "gaussian_process": 0.04,
+        "arima": 0.07,
+        "gaussian_process": 0.03,
         "random_walk": 0.03,
         "stationary": 0.04,
         "counts": 0.04,
+        "mixed": 0.05,
+    },
+    7: {
+        "two_seasons": 0.35,
+        "smooth": 0.2,
+        "responsive": 0.05,
+        "structural": 0.1,
+        "arima": 0.08,
+        "stationary": 0.05,
+        "counts": 0.1,
         "mixed": 0.07,
+    },
+    24: {
+        "two_seasons": 0.55,
+        "smooth": 0.12,
+        "structural": 0.08,
+        "arima": 0.08,
+        "stationary": 0.05,
+        "counts": 0.05,
+        "mixed": 0.07,
+    },
+    52: {
+        "smooth": 0.4,
+        "responsive": 0.1,
+        "structural": 0.15,
+        "arima": 0.1,
+        "stationary": 0.08,
+        "counts": 0.07,
+        "mixed": 0.1,
     },
 }
 
@@ -124,7 +148,7 @@ def generate(
     (3, 60)
     """
     rng = np.random.default_rng((seed, season))
-    shares = dict(default_mixture(season) if mixture is None else mixture)
+    shares = MIXTURES[season] if mixture is None else mixture
     names = list(shares)
     weights = np.array([shares[name] for name in names], float)
     family = rng.choice(len(names), size=count, p=weights / weights.sum())

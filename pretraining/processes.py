@@ -63,6 +63,7 @@ def to_values(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
 
 
 def _smooth(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
+    """Draw months of business: a smooth level, a trend with little damping."""
     alpha = rng.beta(1, 1.5, count)
     beta = rng.beta(1, 4, count) * 0.4
     phi = rng.choice([0.8, 0.9, 0.95, 0.98, 1.0], count)
@@ -71,10 +72,20 @@ def _smooth(rng: np.random.Generator, count: int, length: int, season: int) -> n
 
 
 def _responsive(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
+    """Draw quarters and years: level and trend follow the newest values, trends are damped."""
     alpha = rng.beta(2, 1.2, count)
     beta = rng.beta(1, 2, count) * 0.8
     phi = rng.choice([0.7, 0.8, 0.9, 0.95], count)
     sigma = log_uniform(rng, 10**-2.6, 10**-0.9, count)
+    return _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma)
+
+
+def _steady(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
+    """Draw growth that goes on, with little noise: national accounts, prices, population."""
+    alpha = rng.beta(2, 1, count)
+    beta = rng.beta(1, 3, count) * 0.6
+    phi = rng.choice([0.95, 0.98, 1.0], count, p=[0.25, 0.25, 0.5])
+    sigma = log_uniform(rng, 10**-3.7, 10**-1.7, count)
     return _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma)
 
 
@@ -293,6 +304,7 @@ def _two_seasons(rng: np.random.Generator, count: int, length: int, season: int)
 FAMILIES: dict[str, Family] = {
     "smooth": _smooth,
     "responsive": _responsive,
+    "steady": _steady,
     "structural": _structural,
     "arima": _arima,
     "gaussian_process": _gaussian_process,

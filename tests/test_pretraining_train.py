@@ -22,7 +22,7 @@ def test_nothing_follows_that_is_far_off_its_history() -> None:
     for row in make_series(1, replace(SETTINGS[1], n_series=1000), seed=0):
         history, future = row[: -SETTINGS[1].horizon], row[-SETTINGS[1].horizon :]
         distance = np.nanmax(np.abs(future - np.nanmean(history)), initial=0)
-        assert distance <= 20.01 * np.nanstd(history)
+        assert distance <= 60.01 * np.nanstd(history)
 
 
 def test_training_repeats_itself() -> None:
