@@ -108,10 +108,10 @@ def _exponential_smoothing(
     error = sigma[:, None] * draw_noise(rng, count, length)  # (N, L)
     observed = sigma * rng.choice([0, 0.5, 1], count)
     observation = observed[:, None] * rng.standard_normal((count, length))
-    level_break = rng.random((count, length)) < 0.2 / length
-    level_break = level_break * rng.normal(0, 4, (count, length)) * sigma[:, None]
-    trend_break = rng.random((count, length)) < 0.3 / length
-    trend_break = trend_break * rng.normal(0, 0.3, (count, length)) / season
+    breaks = rng.random((count, length)) < 0.2 / length
+    level_break = breaks * rng.normal(0, 4, (count, length)) * sigma[:, None]
+    breaks = rng.random((count, length)) < 0.3 / length
+    trend_break = breaks * rng.normal(0, 0.3, (count, length)) / season
     path = np.empty((count, length))
     for step in range(length):
         place = step % season

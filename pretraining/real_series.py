@@ -101,7 +101,9 @@ def _table(name: str, folder: str = "fpppy") -> pd.DataFrame:
     return pd.read_csv(Path(tsdata.__file__).parent / folder / f"{name}.csv")
 
 
-def _panel(frame: pd.DataFrame, keys: list[str], value: str, every: int, name: str):
+def _panel(
+    frame: pd.DataFrame, keys: list[str], value: str, every: int, name: str
+) -> Iterator[tuple[str, np.ndarray]]:
     groups = frame.groupby(keys, sort=True)[value]
     for index, (_, values) in enumerate(groups):
         if index % every == 0:
@@ -156,10 +158,9 @@ def _quarterly() -> Iterator[tuple[str, np.ndarray]]:
     for index, (name, values) in enumerate(_months()):
         if index % 2 == 0:
             yield f"quarters-of-{name}", _sums(values, 3)
-    prison = _table("prison_population").groupby(["State", "Gender", "Date"], as_index=False)[
-        "Count"
-    ]
-    yield from _panel(prison.sum(), ["State", "Gender"], "Count", 1, "prison")
+    prison = _table("prison_population")
+    prison = prison.groupby(["State", "Gender", "Date"])[["Count"]].sum().reset_index()
+    yield from _panel(prison, ["State", "Gender"], "Count", 1, "prison")
     production = _table("aus_production")
     for name in ("Tobacco", "Bricks"):
         yield f"production {name}", production[name].dropna().to_numpy()
@@ -220,15 +221,9 @@ def _yearly() -> Iterator[tuple[str, np.ndarray]]:
 
 def _weekly() -> Iterator[tuple[str, np.ndarray]]:
     yield "gasoline 0", _table("us_gasoline")["y"].to_numpy()
-    demand = _table("vic_elec")
-    demand = demand[demand["unique_id"] == "Demand"]["y"].to_numpy(float)
-    yield "electricity 0", _sums(demand, 48 * 7)
-    feet = _table("pedestrian")
-    for name, rows in feet.groupby("unique_id"):
-        yield f"pedestrian {name}", _sums(rows["y"].to_numpy(float), 168)
-    for _, (name, values) in enumerate(_days()):
+    for name, values in _days():
         yield f"weeks-of-{name}", _sums(values, 7)
-    ansett = _table("ansett").groupby(["Airports", "ds"], as_index=False)["y"].sum()
+    ansett = _table("ansett").groupby(["Airports", "ds"])[["y"]].sum().reset_index()
     yield from _panel(ansett, ["Airports"], "y", 1, "ansett")
 
 
