@@ -55,7 +55,7 @@ SETTINGS = {
     1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_epochs=14),
     4: Setting(shortest=5, longest=32, horizon=8, patch_length=4),
     12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=16),
-    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=40_000),
+    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=40_000, n_epochs=14),
     24: Setting(
         shortest=25, longest=168, horizon=48, patch_length=24, n_series=30_000, n_epochs=14
     ),
