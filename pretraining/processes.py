@@ -50,16 +50,21 @@ def draw_amplitudes(rng: np.random.Generator, count: int, none: float = 0.2) -> 
 
 
 def to_values(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
-    """Turn a path near 0 into values: exp(x), 5 + x or sinh(x).
+    """Turn a path near 0 into values: exp(x), 5 + x, sinh(x), or an inverse Box-Cox transform.
 
-    Of the falling paths some are turned over, for business grows more often than it shrinks.
+    The last lies between the first two, and is the most frequent: growth seldom keeps its rate for
+    long. Of the falling paths some are turned over, for business grows more often than it shrinks.
     """
     half = x.shape[1] // 2
     falls = x[:, half:].mean(1, keepdims=True) < x[:, :half].mean(1, keepdims=True)
     x = np.where(falls & (rng.random((len(x), 1)) < _TURNED), -x, x)
     x = np.clip(x, -_LARGEST_LOG, _LARGEST_LOG)
+    power = rng.uniform(0.1, 0.9, (len(x), 1))
+    between = np.maximum(1 + power * x, 0.01) ** (1 / power)
     kind = rng.random((len(x), 1))
-    return np.where(kind < 0.6, np.exp(x), np.where(kind < 0.9, 5 + x, np.sinh(x)))
+    return np.select(
+        [kind < 0.25, kind < 0.55, kind < 0.6], [np.exp(x), 5 + x, np.sinh(x)], between
+    )
 
 
 def _smooth(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
@@ -77,15 +82,6 @@ def _responsive(rng: np.random.Generator, count: int, length: int, season: int) 
     beta = rng.beta(1, 2, count) * 0.8
     phi = rng.choice([0.7, 0.8, 0.9, 0.95], count)
     sigma = log_uniform(rng, 10**-2.6, 10**-0.9, count)
-    return _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma)
-
-
-def _steady(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
-    """Draw growth that goes on, with little noise: national accounts, prices, population."""
-    alpha = rng.beta(2, 1, count)
-    beta = rng.beta(1, 3, count) * 0.6
-    phi = rng.choice([0.95, 0.98, 1.0], count, p=[0.25, 0.25, 0.5])
-    sigma = log_uniform(rng, 10**-3.7, 10**-1.7, count)
     return _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma)
 
 
@@ -304,7 +300,6 @@ def _two_seasons(rng: np.random.Generator, count: int, length: int, season: int)
 FAMILIES: dict[str, Family] = {
     "smooth": _smooth,
     "responsive": _responsive,
-    "steady": _steady,
     "structural": _structural,
     "arima": _arima,
     "gaussian_process": _gaussian_process,

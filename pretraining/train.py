@@ -53,14 +53,14 @@ class Setting:
 
 SETTINGS = {
     1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_epochs=14),
-    4: Setting(shortest=5, longest=32, horizon=8, patch_length=4),
-    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=16),
-    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=40_000),
+    4: Setting(shortest=5, longest=20, horizon=8, patch_length=4, n_series=40_000, n_epochs=10),
+    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=8),
+    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=30_000, n_epochs=10),
     24: Setting(
-        shortest=25, longest=168, horizon=48, patch_length=24, n_series=30_000, n_epochs=14
+        shortest=25, longest=168, horizon=48, patch_length=24, n_series=20_000, n_epochs=14
     ),
     52: Setting(
-        shortest=30, longest=156, horizon=26, patch_length=13, n_series=30_000, n_epochs=14
+        shortest=30, longest=156, horizon=26, patch_length=13, n_series=20_000, n_epochs=14
     ),
 }
 
