@@ -52,7 +52,7 @@ class Setting:
 
 
 SETTINGS = {
-    1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_epochs=14),
+    1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_series=50_000, n_epochs=8),
     4: Setting(shortest=5, longest=20, horizon=8, patch_length=4, n_series=40_000, n_epochs=10),
     12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=8),
     7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=30_000, n_epochs=10),
