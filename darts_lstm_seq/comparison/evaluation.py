@@ -176,7 +176,7 @@ def _evaluate(
         else np.nan,
         "sMAPE": _score(model, series, forecasts, smape),
         "RMSE": _score(model, series, forecasts, rmse),
-        "note": note,
+        **({"note": note} if note else {}),
     }
     if np.isnan(scores["RMSE"]):
         raise ValueError("nothing to score: forecasts or actual values are missing in all folds.")

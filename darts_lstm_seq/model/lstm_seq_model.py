@@ -242,7 +242,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             not params["use_reversible_instance_norm"] and not self._use_training_level
         )
         params = defaults.fill_in(params, self._is_tutorial)
-        super().__init__(**self._extract_torch_model_params(**params))
+        with process_lock:  # Darts seeds PyTorch, and restores its random state, for all threads
+            super().__init__(**self._extract_torch_model_params(**params))
         self.pl_module_params = self._extract_pl_module_params(**params)
         # Darts would compute in the dtype of the series, which pandas makes float64: several times
         # slower. The module normalises in that dtype and casts, so nothing is lost.
@@ -757,7 +758,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             model_name = model_name or self.model_name
             file_name = persistence.check_checkpoint(model_name, work_dir, file_name, best)
             self.model = None  # or Darts would save it into the folder of a training to come
-            with torch.random.fork_rng(devices=[]):
+            with persistence.isolated_random_state():
                 super().load_weights_from_checkpoint(
                     model_name, work_dir, file_name, best, *args, **kwargs
                 )

@@ -40,6 +40,7 @@ from darts_lstm_seq.compat import (
     set_random_state,
 )
 from darts_lstm_seq.files import atomic_write, check_archive, remove_leftovers
+from darts_lstm_seq.parallel import process_lock
 
 Model = TypeVar("Model", bound=TorchForecastingModel)
 
@@ -84,6 +85,13 @@ def _trainer_of(model: TorchForecastingModel) -> pl.Trainer:
     return trainer
 
 
+@contextmanager
+def isolated_random_state() -> Iterator[None]:
+    """Within, random numbers do not move PyTorch's random state, nor that of other threads."""
+    with process_lock, torch.random.fork_rng(devices=[]):
+        yield
+
+
 class PicklableModel(TorchForecastingModel):
     """A torch model that `pickle`, `copy.deepcopy` and joblib copy with its network.
 
@@ -124,7 +132,7 @@ class PicklableModel(TorchForecastingModel):
         """Return a network with the weights that `torch.save` wrote."""
         check_archive(io.BytesIO(content), "The pickled network")
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, to be replaced at once
+        with isolated_random_state():  # initial weights are drawn, to be replaced at once
             network = self._create_model(self.train_sample)
         dtypes = {w.dtype for w in weights.values() if w.dtype.is_floating_point}
         network.to_dtype(dtypes.pop() if len(dtypes) == 1 else torch.float32)
@@ -138,7 +146,7 @@ class PicklableModel(TorchForecastingModel):
         for path in (file_path, str(file_path).removesuffix(".ckpt")):
             if os.path.isfile(path):  # ensembles read the model file without our `load`
                 check_archive(path)
-        with torch.random.fork_rng(devices=[]):
+        with isolated_random_state():
             network = super()._load_from_checkpoint(file_path, trusted, **kwargs)
         # `fit` with `load_best` asks for the checkpoint of a network that is there
         return self.of_this_save(network) if self.model is None else network

@@ -205,13 +205,16 @@ def test_an_empty_series_fails_itself_only() -> None:
     assert len(found.plot().axes[0].lines) == 5  # those of the other series
 
 
-def test_the_summary_leaves_out_series_without_mase() -> None:
+def test_the_mean_mase_leaves_out_series_without_one() -> None:
     pattern = shop(1).with_values(np.tile(np.arange(12.0), 5)[:, None])  # repeats itself exactly
     found = run([shop(0), pattern])
     drift = found.per_series.query("model == 'NaiveDrift'")
     assert drift["MASE"].isna().tolist() == [False, True]
-    assert found.scores["series"].tolist() == [1, 1]
-    assert found.scores.set_index("model")["failed"].to_dict()["NaiveDrift"] == 1
+    means = found.scores.set_index("model")
+    assert means.loc["NaiveDrift", "MASE"] == drift["MASE"].iloc[0]
+    assert means.loc["NaiveDrift", "sMAPE"] == pytest.approx(drift["sMAPE"].mean())
+    assert means[["series", "failed"]].to_numpy().tolist() == [[2, 0], [2, 0]]
+    assert means["note"].tolist() == ["no MASE for 1 of 2 series"] * 2
 
 
 @pytest.mark.parametrize("name", ["forecast", "time", "model", "0"])

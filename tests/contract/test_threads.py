@@ -30,10 +30,10 @@ def requests(model: LSTMSeqModel) -> Iterator[dict[str, Any]]:
         if model.uses_past_covariates:
             many = number % 7 == 0
             request["past_covariates"] = COVARIATES if many else COVARIATES[index]
-        if model.supports_probabilistic_prediction:
-            request |= {"num_samples": (1, 4)[number % 2], "random_state": number}
         if number % 5 == 0:
             request |= {"mc_dropout": True, "random_state": number}
+        if model.likelihood is not None or model.n_members > 1:
+            request |= {"num_samples": (1, 4)[number % 2], "random_state": number}
         yield request
 
 

@@ -703,7 +703,7 @@ def test_shares_of_a_whole_take_darts_path(
     shares = np.random.default_rng(0).dirichlet([3.0, 2.0, 1.0], LENGTH)
     params = quick | {"likelihood": DirichletLikelihood()}
     series = make(width=3).with_values(shares)
-    assert "no weights" in one_by_one(params, counts, caplog, series=series)
+    assert "sample weights" in one_by_one(params, counts, caplog, series=series)
 
 
 def test_a_trainer_of_the_user_takes_darts_path(
