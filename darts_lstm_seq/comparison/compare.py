@@ -14,6 +14,7 @@ from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from tqdm.auto import tqdm
@@ -362,7 +363,7 @@ def _summarize(table: pd.DataFrame) -> pd.DataFrame:
     n_missing = scored.loc[
         scored["MASE"].isna() & scored["series"].isin(common), "series"
     ].nunique()
-    summary["note"] = f"no MASE for {n_missing} of {len(common)} series" if n_missing else None
+    summary["note"] = f"no MASE for {n_missing} of {len(common)} series" if n_missing else np.nan
     # the first error of a model that failed on all series
     summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
     summary.loc[summary["failed"] == rows.size(), "series"] = 0
