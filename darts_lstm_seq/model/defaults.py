@@ -20,8 +20,14 @@ LONG_WINDOW = 49
 LOW_DATA_WINDOWS_PER_STEP = 30
 LOW_DATA_LONG_WINDOWS_PER_STEP = 60
 LOW_DATA_DROPOUT, DROPOUT = 0.9, 0.5
+# longest window whose LSTM keeps the full learning rate with low data: the more steps it reads, the
+# sooner it overfits
+FULL_LR_WINDOW = 12
 # optimiser steps: one per training window within these bounds, and never fewer epochs than this
 MIN_STEPS, MAX_STEPS, MIN_EPOCHS = 200, 1000, 4
+# with covariates, whose effect the skip does not know, the most steps up to this window; longer
+# ones, which are overfitted more easily, in proportion fewer
+COVARIATES_FULL_STEPS_WINDOW = 16
 # of the plain tutorial
 TUTORIAL_EPOCHS = 100
 # the Huber loss is quadratic up to half a standard deviation of the window
@@ -87,7 +93,34 @@ def dropout(low_data: bool) -> float:
     return LOW_DATA_DROPOUT if low_data else DROPOUT
 
 
-def n_epochs(n_windows: int, batch_size: int) -> int:
+def lr_multiplier(low_data: bool, input_chunk_length: int) -> float:
+    """Return the learning rate of the LSTM, relative to the optimiser's."""
+    return min(FULL_LR_WINDOW / input_chunk_length, 1.0) if low_data else 1.0
+
+
+def min_steps(has_covariates: bool, input_chunk_length: int) -> int:
+    """Return the least number of optimiser steps.
+
+    Parameters
+    ----------
+    has_covariates
+        Whether there are past or future covariates.
+    input_chunk_length
+        See `LSTMSeqModel`.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.model.defaults import min_steps
+    >>> [min_steps(True, length) for length in (6, 32, 96)], min_steps(False, 32)
+    ([1000, 500, 200], 200)
+    """
+    if not has_covariates:
+        return MIN_STEPS
+    steps = MAX_STEPS * COVARIATES_FULL_STEPS_WINDOW // input_chunk_length
+    return min(max(steps, MIN_STEPS), MAX_STEPS)
+
+
+def n_epochs(n_windows: int, batch_size: int, min_steps: int = MIN_STEPS) -> int:
     """Return the number of epochs of a training.
 
     Parameters
@@ -96,7 +129,9 @@ def n_epochs(n_windows: int, batch_size: int) -> int:
         Number of training windows.
     batch_size
         Number of windows per optimiser step, over all processes.
+    min_steps
+        Least number of optimiser steps.
     """
     steps_per_epoch = -(-n_windows // batch_size)
-    steps = min(max(n_windows, MIN_STEPS), MAX_STEPS)
+    steps = min(max(n_windows, min_steps), MAX_STEPS)
     return max(-(-steps // steps_per_epoch), MIN_EPOCHS)

@@ -142,7 +142,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         covariate dimensionality in ``fit()`` and ``predict()``.
     n_epochs
         Number of epochs to train. Automatic (``None``): as many as give one optimiser step per
-        training window, within 200 to 1000 steps, and at least four epochs.
+        training window, within 200 to 1000 steps, and at least four epochs. With past or future
+        covariates at least ``16000 / input_chunk_length`` steps, within the same bounds.
     use_reversible_instance_norm
         Whether to normalise each target window by the mean and standard deviation of its input
         chunk before the network, and to invert this for forecasts, as the likelihood requires. The
@@ -479,6 +480,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             use_training_level=self._use_training_level,
             anneal_lr=not self._is_tutorial,
             low_data=low_data,
+            lr_multiplier=defaults.lr_multiplier(low_data, self.input_chunk_length),
             **self.pl_module_params,
         )
 
@@ -584,7 +586,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             load_best,
         )
         world_size = getattr(setup["trainer"], "world_size", 1)
-        if trainer is None and world_size > 1:  # known once the trainer is there
+        if trainer is None:  # number of processes and covariates are known now
             max_epochs = self._choose_epochs(n_windows, epochs, world_size)
             setup["trainer"].fit_loop.max_epochs = max_epochs
         setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
@@ -626,7 +628,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         """Return the number of epochs: of this `fit`, of the model, or by the training windows."""
         if epochs or self.n_epochs is not None:
             return epochs or self.n_epochs
-        return defaults.n_epochs(n_windows, self.batch_size * world_size)
+        has_covariates = self.uses_past_covariates or self.uses_future_covariates
+        min_steps = defaults.min_steps(has_covariates, self.input_chunk_length)
+        return defaults.n_epochs(n_windows, self.batch_size * world_size, min_steps)
 
     def _check_training_data(self, dataset: ShiftedTorchTrainingDataset, prefix: str) -> None:
         validation.check_values(

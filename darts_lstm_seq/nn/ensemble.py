@@ -58,11 +58,13 @@ class EnsembleNetwork(nn.Module):
         """Whether there is a linear skip connection."""
         return self.stack.has_skip
 
-    def initialize_skip(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
+    def initialize_skip(
+        self, season: int, n_windows: int, weights: Tensor | None = None, share: float = 1.0
+    ) -> None:
         """Initialise the skips of all members, see `SeasonalSkip.initialize`."""
         members = self.members()
         for member in members:
-            member.initialize_skip(season, n_windows, weights)
+            member.initialize_skip(season, n_windows, weights, share)
         self.stack.load_skips(members)
 
     def add_to_output_bias(self, shift: Tensor) -> None:

@@ -121,10 +121,12 @@ class LSTMSeqNetwork(nn.Module):
         """Whether there is a linear skip connection."""
         return self.skip is not None
 
-    def initialize_skip(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
+    def initialize_skip(
+        self, season: int, n_windows: int, weights: Tensor | None = None, share: float = 1.0
+    ) -> None:
         """Initialise the skip from the training data, see `SeasonalSkip.initialize`."""
         if self.skip is not None:
-            self.skip.initialize(season, n_windows, weights)
+            self.skip.initialize(season, n_windows, weights, share)
 
     def add_to_output_bias(self, shift: Tensor) -> None:
         """Add `shift` `(T * O,)` to the output bias."""

@@ -74,7 +74,9 @@ class SeasonalSkip(nn.Module):
         self.initialize(season=1, n_windows=0)
 
     @torch.no_grad()
-    def initialize(self, season: int, n_windows: int, weights: Tensor | None = None) -> None:
+    def initialize(
+        self, season: int, n_windows: int, weights: Tensor | None = None, share: float = 1.0
+    ) -> None:
         """Set the base weights, the basis and the learning-rate scales from the training data.
 
         Parameters
@@ -86,6 +88,8 @@ class SeasonalSkip(nn.Module):
         weights
             Base weights `(T, L)` of `fit_ridge`; the dense matrix is then not trained. By default
             the base weights interpolate between the last value and seasonal naive.
+        share
+            Factor of the base weights; zero forecasts the mean of normalised windows.
         """
         steps, length = self.weight.shape
         ahead = self.shift + torch.arange(steps)
@@ -121,6 +125,7 @@ class SeasonalSkip(nn.Module):
         else:
             self.base_weight.copy_(weights)
             self.lr_scale.zero_()
+        self.base_weight.mul_(share)
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecasts `(B, T, C)` of windows `(B, L, C)` without NaN."""

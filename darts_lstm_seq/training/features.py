@@ -10,7 +10,7 @@ import torch
 from darts.utils.data.torch_datasets.utils import PLModuleInput, TorchTrainingBatch
 from torch import Tensor, nn
 
-from darts_lstm_seq.training.normalization import Standardizer
+from darts_lstm_seq.training.standardizer import Standardizer
 
 # B batch, L input steps, T output steps, C target components, F past features,
 # D future covariates, S static features per window
@@ -35,9 +35,9 @@ class Features(nn.Module):
         super().__init__()
         self.standardize = standardize
         self.split_components = split_components
-        self.past_scaler = Standardizer(n_past)
-        self.future_scaler = Standardizer(n_future)
-        self.static_scaler = Standardizer(n_static)
+        self.past_scaler = Standardizer(n_past, "past_covariates")
+        self.future_scaler = Standardizer(n_future, "future_covariates")
+        self.static_scaler = Standardizer(n_static, "static_covariates")
 
     def fit(self, batch: TorchTrainingBatch) -> None:
         """Fit the scalers to a sample of the training windows."""

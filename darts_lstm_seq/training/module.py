@@ -33,7 +33,11 @@ from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 from darts_lstm_seq.training.ensemble_sampling import EnsembleSampling
 from darts_lstm_seq.training.features import Features, split_by_component
-from darts_lstm_seq.training.initialization import quantile_biases, ridge_skip_weights
+from darts_lstm_seq.training.initialization import (
+    fit_share_and_biases,
+    quantile_biases,
+    ridge_skip_weights,
+)
 from darts_lstm_seq.training.loss_logging import LossLogging
 from darts_lstm_seq.training.masked_loss import select_complete_steps, select_known
 from darts_lstm_seq.training.normalization import InstanceNorm
@@ -44,9 +48,6 @@ from darts_lstm_seq.training.optimization import Optimization
 
 # normalised labels are clipped to plus or minus this value, so that squared errors stay finite
 _MAX_NORMALIZED_LABEL = 1e3
-# longest window whose LSTM has the full learning rate in the low-data regime: the more steps it
-# reads, the sooner it overfits
-_FULL_LR_WINDOW = 12
 
 
 class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
@@ -63,8 +64,9 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
     anneal_lr
         Whether the learning rate falls to zero along a cosine if the user chose no scheduler.
     low_data
-        Low-data regime: the LSTM has a lower learning rate, and with a season the skip starts from
-        ridge regression.
+        Low-data regime: with a season, the skip starts from ridge regression.
+    lr_multiplier
+        Learning rate of `LSTMSeqNetwork.reduced_lr_parameters`, relative to the optimiser's.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -85,6 +87,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         use_training_level: bool,
         anneal_lr: bool,
         low_data: bool,
+        lr_multiplier: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,20 +96,20 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         self.use_training_level = use_training_level
         self.anneal_lr = anneal_lr
         self.low_data = low_data
-        # learning rate of `network.reduced_lr_parameters()`, relative to the optimiser's
-        self.lr_multiplier = (
-            min(_FULL_LR_WINDOW / self.input_chunk_length, 1.0) if low_data else 1.0
-        )
-        norm = self.use_reversible_instance_norm
-        if norm:
-            norm_kwargs = norm if isinstance(norm, dict) else {}
-            self.rin = InstanceNorm(self.n_targets, likelihood=self.likelihood, **norm_kwargs)
-
+        self.lr_multiplier = lr_multiplier
         assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it
         shapes = self.train_sample_shape
         dims = {name: 0 if shape is None else shape[-1] for name, shape in shapes.items()}
         n_past, n_future = dims["past_covariates"], dims["future_covariates"]
         static_shape = shapes["static_covariates"] or (0, 0)
+        norm = self.use_reversible_instance_norm
+        if norm:
+            self.rin = InstanceNorm(
+                self.n_targets,
+                likelihood=self.likelihood,
+                moves_constants=n_past + n_future > 0,
+                **(norm if isinstance(norm, dict) else {}),
+            )
         # with shared weights each component, with its static covariates, is a row of its own
         n_components, n_static_rows = (
             (1, 1) if shared_weights else (self.n_targets, static_shape[0])
@@ -115,6 +118,8 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         static_dim = n_static_rows * static_shape[1]
         # named as in the module of `BlockRNNModel`
         self.input_size, self.future_cov_dim = past_dim + static_dim, n_future
+        chunks = self.input_chunk_length, self.output_chunk_length, self.output_chunk_shift
+        skip = SeasonalSkip(*chunks)
         network_cls = LSTMSeqNetwork if n_members == 1 else partial(EnsembleNetwork, n_members)
         self.network = network_cls(
             past_dim=past_dim,
@@ -127,10 +132,10 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             patch_length=patch_length,
             dropout=dropout,
             mask_inputs=mask_inputs,
-            skip=self._make_skip(),
+            skip=skip if self.rin is not None else None,  # it forecasts normalised values
             target_dim=n_components,
             # all quantiles, but only the location of a distribution
-            skip_outputs=self._nr_params if self._forecasts_values else 1,
+            skip_outputs=self._nr_params if isinstance(self.likelihood, QuantileRegression) else 1,
             # Darts takes any Monte Carlo dropout layer, even with rate 0, for a source of samples
             dropout_cls=MonteCarloDropout if dropout > 0 else nn.Identity,
         )
@@ -142,14 +147,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             split_components=shared_weights,
         )
 
-    def _make_skip(self) -> SeasonalSkip | None:
-        # the skip adds to normalised values; positive values and counts must not be shifted
-        if self.rin is None or not self.rin.shifts:
-            return None
-        return SeasonalSkip(
-            self.input_chunk_length, self.output_chunk_length, self.output_chunk_shift
-        )
-
     @override
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the name of each hook that runs, 40 times a step, and `nn.Module` would
@@ -159,10 +156,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
-
-    @property
-    def _forecasts_values(self) -> bool:
-        return self.likelihood is None or isinstance(self.likelihood, QuantileRegression)
 
     @property
     def _nr_params(self) -> int:
@@ -186,7 +179,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             `prediction (B, T, C, P)`.
         """
         prediction = self._predict_normalized(x_in)
-        return PLModuleOutput(prediction=prediction.to(_at_least_single(x_in.past_target)))
+        return PLModuleOutput(prediction=prediction.to(_float_dtype(x_in.past_target)))
 
     def _predict_normalized(self, x_in: PLModuleInput) -> Tensor:
         """Run the network on a normalised target; return `(B, T, C, P)`, normalised too."""
@@ -228,7 +221,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             Number of windows that it was drawn from.
         """
         self.features.fit(batch)
-        if self.rin is not None and self.rin.shifts:
+        if self.rin is not None:
             self.rin.fit(
                 batch.past_target, batch.future_target, use_training_level=self.use_training_level
             )
@@ -238,14 +231,16 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
                 self._initialize_quantiles(batch)
 
     def _initialize_skip(self, batch: TorchTrainingBatch, n_windows: int) -> None:
-        season = find_season(batch.past_target, n_windows // self.n_targets)
+        assert self.rin is not None  # there is no skip without it
+        past = self.rin(batch.past_target)
+        season = find_season(past, n_windows // self.n_targets)
         weights = None
         if self.low_data and season > 1:
-            assert self.rin is not None  # there is no skip without it
-            past, shift = self.rin(batch.past_target), self.output_chunk_shift
             label = self._normalized_label(batch)
-            weights = ridge_skip_weights(past, label, season, n_windows, shift)
+            weights = ridge_skip_weights(past, label, season, n_windows, self.output_chunk_shift)
         self.network.initialize_skip(season, n_windows, weights)
+        if not self.rin.shifts:
+            self._initialize_likelihood(batch, season, n_windows, weights)
 
     def _initialize_quantiles(self, batch: TorchTrainingBatch) -> None:
         """Initialise quantile biases from the skip's residuals."""
@@ -254,10 +249,35 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         self.train(was_training)
         quantiles = self.likelihood.quantiles
         errors = label - output.prediction[..., quantiles.index(0.5)]  # (B, T, C)
-        errors = errors.to(_at_least_single(errors))
+        errors = errors.to(_float_dtype(errors))
         if self.shared_weights:
             errors = split_by_component(errors)  # (BC, T, 1)
         self.network.add_to_output_bias(quantile_biases(errors, quantiles))
+
+    def _initialize_likelihood(
+        self, batch: TorchTrainingBatch, season: int, n_windows: int, weights: Tensor | None
+    ) -> None:
+        """Initialise output biases and the share of the skip by the likelihood of the labels."""
+        assert self.rin is not None
+        x_in = batch.to_module_input(stage=ModuleStage.VALIDATE)
+        x_in = x_in.replace(past_target=self.rin(x_in.past_target))
+        was_training = self.training
+        self.eval()
+        self.network.initialize_skip(season, n_windows, weights, share=0.0)
+        without = self._predict_normalized(x_in)  # (B, T, C, P)
+        self.network.initialize_skip(season, n_windows, weights)
+        skip = self._predict_normalized(x_in) - without
+        self.train(was_training)
+
+        def loss(share: Tensor, biases: Tensor) -> Tensor:
+            assert self.rin is not None
+            output = PLModuleOutput(self.rin.inverse(without + share * skip + biases))
+            return self._compute_loss(output, batch.future_target, self.train_criterion, None)
+
+        width = 1 if self.shared_weights else self.n_targets
+        share, biases = fit_share_and_biases(loss, (width, self._nr_params))
+        self.network.initialize_skip(season, n_windows, weights, share)
+        self.network.add_to_output_bias(biases.flatten().repeat(self.output_chunk_length))
 
     def reset_dropout_masks(self, n_windows: int) -> None:
         """Use separate dropout masks for the next training, see `nn/dropout.py`.
@@ -374,5 +394,5 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         self.to(dtype)
 
 
-def _at_least_single(x: Tensor) -> torch.dtype:
+def _float_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)

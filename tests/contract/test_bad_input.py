@@ -166,14 +166,29 @@ def test_the_unit_of_a_covariate_hardly_matters(power: int, tiny: dict[str, Any]
 
 @pytest.mark.parametrize(
     ("size", "dtype", "extent"),
-    [(1e20, "float32", "large"), (1e160, "float64", "large"), (1e-25, "float32", "small")],
+    [(1e35, "float32", "large"), (1e305, "float64", "large"), (1e-36, "float32", "small")],
 )
-def test_values_that_cannot_be_squared(
+def test_values_that_leave_no_room_in_their_dtype(
     size: float, dtype: str, extent: str, tiny: dict[str, Any]
 ) -> None:
     values = (size * (2 + np.sin(np.arange(60.0)))).astype(dtype)
-    with pytest.raises(ValueError, match=rf"too {extent} to be squared .* Divide"):
+    with pytest.raises(ValueError, match=rf"too {extent} to be forecast as .* Divide"):
         LSTMSeqModel(12, 4, **tiny).fit(monthly(values))
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [*((size, "float32") for size in (1e-30, 1e20, 1e30)), (1e-250, "float64"), (1e280, "float64")],
+)
+def test_values_whose_squares_have_no_room(size: float, dtype: str, tiny: dict[str, Any]) -> None:
+    settings = {**tiny, "use_reversible_instance_norm": True}  # exactly in proportion
+    values = (2 + np.sin(np.arange(60.0))).astype(dtype)
+    plain = LSTMSeqModel(12, 4, **settings).fit(monthly(values))
+    expected = plain.predict(9).values()
+    scaled = monthly((size * values.astype("float64")).astype(dtype))
+    for model in (plain, LSTMSeqModel(12, 4, **settings).fit(scaled)):
+        forecast = model.predict(9, series=scaled).values().astype("float64") / size
+        np.testing.assert_allclose(forecast, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-15, 1e-3, 1e15])

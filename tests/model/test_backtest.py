@@ -389,7 +389,7 @@ def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
 ) -> None:
     monkeypatch.setattr("darts_lstm_seq.model.defaults.LOW_DATA_WINDOWS_PER_STEP", 22 / HORIZON)
     monkeypatch.setattr(
-        "darts_lstm_seq.training.module._FULL_LR_WINDOW", quick["input_chunk_length"] / 4
+        "darts_lstm_seq.model.defaults.FULL_LR_WINDOW", quick["input_chunk_length"] / 4
     )
     hold(quick, counts, series=make(), stride=1)
     assert counts.stacks == [6]

@@ -468,7 +468,7 @@ def test_what_knows_windows_by_heart_takes_a_share_of_each_step(
     params = {"n_members": n_members, "optimizer_cls": cls, "batch_size": 1024, "n_epochs": 0}
     weights = {}
     for rate in (0.0, 0.25, 1.0):
-        monkeypatch.setattr("darts_lstm_seq.training.module._FULL_LR_WINDOW", rate * L)
+        monkeypatch.setattr("darts_lstm_seq.model.defaults.FULL_LR_WINDOW", rate * L)
         model = LSTMSeqModel(L, T, **tiny | params).fit(wave(50))
         # the head starts at zero, where the LSTM has no gradient yet
         head = [x for name, x in model.model.named_parameters() if "head" in name]

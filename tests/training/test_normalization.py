@@ -11,7 +11,9 @@ from darts.utils.likelihood_models import torch as families
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from torch import Tensor
 
-from darts_lstm_seq.training.normalization import InstanceNorm, Standardizer
+from darts_lstm_seq.training.likelihoods import raw_parameters, softplus, softplus_inverse
+from darts_lstm_seq.training.normalization import InstanceNorm
+from darts_lstm_seq.training.standardizer import Standardizer
 
 NAN = float("nan")
 
@@ -21,7 +23,7 @@ SHIFTED = [
     families.CauchyLikelihood(),
     families.GumbelLikelihood(),
 ]
-SCALED = [
+POSITIVE = [
     families.ExponentialLikelihood(),
     families.GammaLikelihood(),
     families.HalfNormalLikelihood(),
@@ -33,7 +35,7 @@ COUNTS = [
     families.NegativeBinomialLikelihood(),
     families.GeometricLikelihood(),
 ]
-FIXED = [
+SHARES = [
     families.BernoulliLikelihood(),
     families.BetaLikelihood(),
     families.ContinuousBernoulliLikelihood(),
@@ -70,7 +72,7 @@ def test_every_likelihood_of_darts_is_tested_here() -> None:
         for _, cls in inspect.getmembers(families, inspect.isclass)
         if issubclass(cls, TorchLikelihood) and cls is not TorchLikelihood
     }
-    tested = {type(one) for one in (*SHIFTED, *SCALED, *COUNTS, *FIXED, QUANTILES)}
+    tested = {type(one) for one in (*SHIFTED, *POSITIVE, *COUNTS, *SHARES, QUANTILES)}
     assert tested == known
 
 
@@ -85,21 +87,56 @@ def test_windows_are_normalised_by_their_own_past(likelihood: TorchLikelihood | 
     np.testing.assert_allclose(norm.transform(later), (later.numpy() - mean) / spread, rtol=1e-9)
 
 
-@pytest.mark.parametrize("likelihood", [*SCALED, *COUNTS], ids=_name)
-def test_positive_values_are_scaled_but_not_shifted(likelihood: TorchLikelihood) -> None:
-    x = _windows(positive=True)
-    x[0, 0] = 0.0
-    scale = np.nanmean(x, axis=1, keepdims=True) + (likelihood in COUNTS)
-    np.testing.assert_allclose(InstanceNorm(2, likelihood)(x), x.numpy() / scale, rtol=1e-9)
-
-
-@pytest.mark.parametrize("likelihood", FIXED, ids=_name)
-def test_values_of_a_fixed_interval_stay(likelihood: TorchLikelihood) -> None:
+@pytest.mark.parametrize(
+    ("likelihood", "least"),
+    [
+        *((one, lambda mean, length: np.sqrt(mean + 0.5 / length)) for one in COUNTS),
+        *((one, lambda mean, length: 0.05 * mean) for one in POSITIVE),
+        *((one, lambda mean, length: 0.05 * mean * (1 - mean)) for one in SHARES[1:]),
+        (
+            SHARES[0],
+            lambda mean, length: np.sqrt(
+                (mean * length + 0.5) / (length + 1) * ((1 - mean) * length + 0.5) / (length + 1)
+            ),
+        ),
+    ],
+    ids=_name,
+)
+def test_spreads_are_at_least_that_of_the_familys_noise(
+    likelihood: TorchLikelihood, least: Callable[..., np.ndarray]
+) -> None:
+    x = torch.rand(3, 9, 2, dtype=torch.float64) * (1 if likelihood in SHARES else 20)
+    x[1] = x[1, :1]  # constant
+    x[2] = x[2].round()
+    mean = x.numpy().mean(axis=1, keepdims=True)
+    spread = np.maximum(x.numpy().std(axis=1, keepdims=True), least(mean, 9))
     norm = InstanceNorm(2, likelihood)
-    x, output = torch.rand(4, 9, 2), _random(4, 5, 2, likelihood.num_parameters)
-    assert norm(x) is x
-    assert norm.transform(x) is x
-    assert norm.inverse(output) is output
+    np.testing.assert_allclose(norm(x), (x.numpy() - mean) / spread, rtol=1e-9, atol=1e-12)
+    assert not norm.constant.any()
+
+
+def test_an_unknown_likelihood_is_refused() -> None:
+    class Unknown(TorchLikelihood):
+        """A family with a scale of its own."""
+
+        def sample(self, model_output: Tensor) -> Tensor:
+            return self._distr_from_params(self._params_from_output(model_output)).sample()
+
+        def _distr_from_params(self, params: tuple[Tensor, ...]) -> torch.distributions.Normal:
+            return torch.distributions.Normal(*params)
+
+        def _params_from_output(self, model_output: Tensor) -> tuple[Tensor, ...]:
+            return model_output[..., 0], model_output[..., 1].exp()
+
+        @property
+        def num_parameters(self) -> int:
+            return 2
+
+    likelihood = Unknown.__new__(Unknown)
+    with pytest.raises(ValueError, match=r"Unknown.*use_reversible_instance_norm.*False"):
+        InstanceNorm(1, likelihood)
+    with pytest.raises(ValueError, match="Unknown"):
+        raw_parameters(likelihood, torch.ones(1, 1, 1, 1), [], torch.ones(1, 1, 1, 1))
 
 
 def test_plain_forecasts_come_back() -> None:
@@ -120,11 +157,11 @@ def test_quantiles_come_back() -> None:
     assert (norm.inverse(_random(4, 5, 2, 3).sort(-1).values).diff(dim=-1) > 0).all()
 
 
-@pytest.mark.parametrize("likelihood", [*SHIFTED, *SCALED], ids=_name)
+@pytest.mark.parametrize("likelihood", SHIFTED, ids=_name)
 def test_a_density_is_shifted_and_scaled(likelihood: TorchLikelihood) -> None:
     """If `Y = m + s Z` then `log p_Y(m + s z) = log p_Z(z) - log s`, whatever the family."""
     norm = InstanceNorm(2, likelihood)
-    norm(_windows(positive=likelihood in SCALED))
+    norm(_windows())
     output = 2 * _random(4, 5, 2, likelihood.num_parameters, seed=1)
     before, after = (
         _distribution(likelihood, output),
@@ -140,27 +177,93 @@ def test_a_density_is_shifted_and_scaled(likelihood: TorchLikelihood) -> None:
         )
 
 
-@pytest.mark.parametrize("likelihood", COUNTS, ids=_name)
-def test_the_mean_of_counts_is_scaled(likelihood: TorchLikelihood) -> None:
+def _center(likelihood: TorchLikelihood, raw: Tensor) -> Tensor:
+    """Return what of the distribution the network's location is."""
+    match likelihood:
+        case families.LogNormalLikelihood():  # the median
+            return raw[..., 0].exp()
+        case families.WeibullLikelihood():  # the scale
+            return likelihood._params_from_output(raw)[0]
+        case families.HalfNormalLikelihood():
+            return likelihood._params_from_output(raw)[0] * math.sqrt(2 / math.pi)
+        case families.DirichletLikelihood():  # shares that sum to one
+            return raw[..., 0].softmax(dim=-1)
+    return _distribution(likelihood, raw).mean
+
+
+@pytest.mark.parametrize("likelihood", [*POSITIVE, *COUNTS, *SHARES], ids=_name)
+def test_a_location_is_the_mean_of_the_distribution(likelihood: TorchLikelihood) -> None:
     norm = InstanceNorm(2, likelihood)
-    norm(_windows(positive=True))
-    output = _random(4, 5, 2, likelihood.num_parameters, seed=1)
-    before, after = (
-        _distribution(likelihood, output),
-        _distribution(likelihood, norm.inverse(output)),
-    )
-    torch.testing.assert_close(after.mean, norm.stdev * before.mean, rtol=1e-6, atol=0)
+    is_share = likelihood in SHARES
+    scale = torch.tensor([0.3, 0.7]) if is_share else torch.tensor([7.0, 4e5])
+    x = scale * (1 + 0.1 * _random(4, 9, 2).clamp(-2, 2))
+    if is_share:
+        x[..., 1] = 1 - x[..., 0]
+    norm(x)
+    output = _random(4, 5, 2, likelihood.num_parameters, seed=1).clamp(-1.5, 1.5)
+    if is_share:
+        output[..., 1, 0] = -output[..., 0, 0]
+    expected = norm.mean + norm.stdev * output[..., 0]
+    inside = (expected > norm.stdev) & (expected < (1 - norm.stdev if is_share else torch.inf))
+    found = _center(likelihood, norm.inverse(output))
+    # the noise of 0 and 1 spans the range; the mean of a continuous Bernoulli is approximate
+    is_rough = "Bernoulli" in type(likelihood).__name__
+    assert is_rough or inside.float().mean() > 0.5
+    assert ((found - expected) / norm.stdev).abs()[inside].max() < (0.2 if is_rough else 0.05)
 
 
-def test_the_dispersion_of_a_negative_binomial_stays() -> None:
-    likelihood = families.NegativeBinomialLikelihood()
+@pytest.mark.parametrize("likelihood", [*POSITIVE, *COUNTS, *SHARES], ids=_name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_location_out_of_range_keeps_a_distribution_and_a_gradient(
+    likelihood: TorchLikelihood, dtype: torch.dtype
+) -> None:
+    norm = InstanceNorm(2, likelihood)
+    x = torch.rand(6, 9, 2).to(dtype)
+    x[4:] = torch.tensor([0.0, 1.0])
+    norm(x)
+    output = torch.linspace(-12, 12, 25, dtype=dtype)[None, :, None, None]
+    output = output.repeat(6, 1, 2, likelihood.num_parameters).requires_grad_()
+    raw = norm.inverse(output)
+    center = _center(likelihood, raw)
+    assert raw.isfinite().all()
+    assert center.isfinite().all()
+    assert (center >= 0).all()
+    assert (center <= (1 if likelihood in SHARES else torch.inf)).all()
+    (gradient,) = torch.autograd.grad(raw.sum(), output)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        families.NegativeBinomialLikelihood(),
+        families.WeibullLikelihood(),
+        families.LogNormalLikelihood(),
+        families.GammaLikelihood(),
+    ],
+    ids=_name,
+)
+def test_the_shape_of_a_distribution_has_no_scale(likelihood: TorchLikelihood) -> None:
     norm = InstanceNorm(2, likelihood)
     norm(_windows(positive=True))
     output = _random(4, 5, 2, 2, seed=1)
-    torch.testing.assert_close(norm.inverse(output)[..., 1], output[..., 1])
+    shape = 0 if isinstance(likelihood, families.GammaLikelihood) else 1
+    torch.testing.assert_close(norm.inverse(output)[..., shape], output[..., 1])
 
 
-@pytest.mark.parametrize("likelihood", [None, QUANTILES, *SHIFTED, *SCALED, *COUNTS], ids=_name)
+@pytest.mark.parametrize("x", [1e-30, 1e-6, 0.02, 0.0999, 0.1001, 3.0, 40.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softplus_is_torchs_and_its_inverse_undoes_it(x: float, dtype: torch.dtype) -> None:
+    value = torch.tensor([x, -x], dtype=dtype)
+    torch.testing.assert_close(softplus(value), torch.nn.functional.softplus(value))
+    positive = value[:1]
+    back = softplus(softplus_inverse(positive))
+    torch.testing.assert_close(
+        back, positive, rtol=1e-5 if dtype == torch.float32 else 1e-9, atol=0
+    )
+
+
+@pytest.mark.parametrize("likelihood", [None, QUANTILES, *SHIFTED, *POSITIVE, *COUNTS], ids=_name)
 @pytest.mark.parametrize("value", [0.0, 1e-12, 7.3, 1e12])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_constant_windows_are_finite(
@@ -241,7 +344,7 @@ def test_what_is_learnt_from_half_precision_does_not_overflow() -> None:
     half, single = InstanceNorm(1), InstanceNorm(1)
     half.fit(past, future, use_training_level=True)
     single.fit(past.float(), future.float(), use_training_level=True)
-    assert half.step.item() == pytest.approx(1400, rel=0.2)
+    assert half.constant_spread.item() == pytest.approx(1400, rel=0.2)
     for name, value in half.state_dict().items():
         torch.testing.assert_close(value, single.state_dict()[name])
     scaler = Standardizer(1)
@@ -288,10 +391,10 @@ def test_affine_is_learnt_and_undone() -> None:
     torch.testing.assert_close(norm.transform(x), plain.transform(x), equal_nan=True)
 
 
-def _noise(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Windows `(n, 6, 1)` of noise around 50, spread 2, and what follows them `(n, 3, 1)`."""
-    both = 50 + 2 * _random(n, 9, 1, seed=seed)
-    return both[:, :6], both[:, 6:]
+def _noise(n: int, seed: int = 0, length: int = 6) -> tuple[Tensor, Tensor]:
+    """Windows `(n, L, 1)` of noise around 50, spread 2, and what follows them `(n, 3, 1)`."""
+    both = 50 + 2 * _random(n, length + 3, 1, seed=seed)
+    return both[:, :length], both[:, length:]
 
 
 def test_a_level_that_the_training_data_kept_measures_windows_that_agree() -> None:
@@ -316,8 +419,8 @@ def test_windows_off_the_level_are_measured_by_their_own(
     change: Callable[[Tensor], Tensor],
 ) -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
-    norm.fit(*_noise(400), use_training_level=True)
-    x = change(_noise(20, seed=1)[0])
+    norm.fit(*_noise(400, length=24), use_training_level=True)
+    x = change(_noise(20, seed=1, length=24)[0])
     torch.testing.assert_close(norm(x), own(x))
 
 
@@ -332,16 +435,140 @@ def test_windows_off_the_level_are_measured_by_their_own(
 )
 def test_a_wandering_level_is_none(values: Tensor) -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
-    both = torch.stack([values[i : i + 9] for i in range(400)])
-    norm.fit(both[:, :6], both[:, 6:], use_training_level=True)
-    torch.testing.assert_close(norm(both[:, :6]), own(both[:, :6]))
+    both = torch.stack([values[i : i + 27] for i in range(380)])
+    norm.fit(both[:, :24], both[:, 24:], use_training_level=True)
+    torch.testing.assert_close(norm(both[:, :24]), own(both[:, :24]))
 
 
 def test_a_level_is_not_used_unasked() -> None:
     norm, own = InstanceNorm(1), InstanceNorm(1)
-    past, future = _noise(400)
+    past, future = _noise(400, length=24)
     norm.fit(past, future, use_training_level=False)
     torch.testing.assert_close(norm(past), own(past))
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 5])
+def test_short_windows_of_one_level_share_one_scale(length: int) -> None:
+    norm = InstanceNorm(1)
+    norm.fit(*_noise(400, length=length), use_training_level=True)
+    x, _ = _noise(200, seed=1, length=length)
+    norm(x)
+    assert (norm.mean == norm.level).float().mean() > 0.95
+    assert norm.stdev.median().item() == pytest.approx(2, rel=0.15)
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_short_windows_of_a_wandering_level_share_a_spread(length: int) -> None:
+    norm, unused, exact = InstanceNorm(1), InstanceNorm(1), InstanceNorm(1)
+    walk = _random(409, 1).cumsum(0)
+    both = torch.stack([walk[i : i + length + 2] for i in range(400)])
+    past, future = both[:, :length], both[:, length:]
+    norm.fit(past, future, use_training_level=True)
+    norm(past)
+    np.testing.assert_allclose(norm.mean[:, 0], past.mean(dim=1))
+    size = (future - past.mean(dim=1, keepdim=True)).square().mean().sqrt().item()
+    np.testing.assert_allclose(norm.stdev, size, rtol=1e-5)
+    # a series on another scale, or a model that is to have none, keeps its own
+    norm(1e3 * past)
+    unused(1e3 * past)
+    assert (norm.stdev / unused.stdev).median().item() == pytest.approx(0.25, rel=0.05)
+    exact.fit(past, future, use_training_level=False)
+    torch.testing.assert_close(exact(past), unused(past))
+
+
+def test_series_on_several_scales_keep_the_spreads_of_their_short_windows() -> None:
+    norm, own = InstanceNorm(1), InstanceNorm(1)
+    scale = torch.tensor([1e-3, 1.0, 1e3, 1e6]).repeat(100)[:, None, None]
+    # spreads of two steps that tell what follows
+    past = scale * torch.tensor([-1.0, 1.0])[None, :, None] * (1 + 0.1 * _random(400, 1, 1))
+    norm.fit(past, scale * _random(400, 3, 1, seed=1), use_training_level=True)
+    torch.testing.assert_close(norm(past), own(past))
+
+
+def _switches(length: int = 6) -> tuple[Tensor, Tensor]:
+    """Windows `(N, L, 1)` of a load that is on and off for 20 steps, and 3 steps after them."""
+    load = (_random(60, 1).sign() + 1).repeat_interleave(20, dim=0) * 2 + 5  # 5 and 9
+    both = load.unfold(0, length + 3, 1).transpose(1, 2)
+    return both[:, :length], both[:, length:]
+
+
+@pytest.mark.parametrize("use_training_level", [True, False])
+def test_constant_windows_take_a_scale_of_the_training_data(use_training_level: bool) -> None:
+    norm = InstanceNorm(1, moves_constants=True)
+    past, future = _switches()
+    norm.fit(past, future, use_training_level)
+    norm(past)
+    is_constant = (past == past[:, :1]).all(dim=1)
+    assert is_constant.any()
+    assert not is_constant.all()
+    assert not norm.constant.any()
+    # one level and one spread for all of them, of which the windows tell on and off
+    assert len(norm.mean[is_constant].unique()) == len(norm.stdev[is_constant].unique()) == 1
+    assert norm.mean[is_constant][0].item() == pytest.approx(past.mean().item(), rel=1e-5)
+    assert 1 < norm.stdev[is_constant][0].item() < 5
+    back = norm.inverse(norm.transform(future)[..., None])[..., 0]
+    torch.testing.assert_close(back, future)
+
+
+def test_constant_windows_that_nothing_can_move_stay() -> None:
+    norm = InstanceNorm(1)
+    past, future = _switches()
+    norm.fit(past, future, use_training_level=True)
+    x = torch.full((1, 6, 1), 0.1, dtype=torch.float64)
+    assert (norm(x) == 0).all()
+    assert (norm.inverse(7 * _random(1, 3, 1, 1)) == 0.1).all()  # to the last digit
+
+
+def test_constant_windows_that_never_moved_stay() -> None:
+    norm = InstanceNorm(2, moves_constants=True)
+    past, future = _random(50, 6, 2), _random(50, 3, 2, seed=1)
+    past[..., 1] = future[..., 1] = 0.3  # a component that is constant among one that is not
+    norm.fit(past, future, use_training_level=False)
+    norm(past)
+    assert norm.constant[..., 1].all()
+    assert (norm.inverse(_random(50, 3, 2, 1))[..., 1, :] == 0.3).all()
+
+
+def test_constant_windows_of_series_on_several_scales_stay() -> None:
+    norm = InstanceNorm(1, moves_constants=True)
+    scale = torch.tensor([1.0, 1e6]).repeat_interleave(50)[:, None, None]
+    past = scale.expand(-1, 6, -1)
+    norm.fit(past, scale * (1 + _random(100, 3, 1)), use_training_level=True)
+    norm(past)
+    assert norm.constant.all()
+
+
+@pytest.mark.parametrize("power", [-30, -20, 20, 30, 37])
+@pytest.mark.parametrize("with_gap", [True, False])
+def test_any_magnitude_of_single_precision(power: int, with_gap: bool) -> None:
+    exact = 10 + _random(3, 14, 1)
+    if with_gap:
+        exact[0, 3] = NAN
+    plain, norm = InstanceNorm(1), InstanceNorm(1)
+    expected = plain(exact.float())
+    torch.testing.assert_close(
+        norm((exact * 10.0**power).float()), expected, rtol=0, atol=2e-5, equal_nan=True
+    )
+    torch.testing.assert_close(norm.stdev / 10.0**power, plain.stdev, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("size", [1e39, 1e100, 1e-50])
+def test_spreads_beyond_single_precision_are_refused_where_needed(size: float) -> None:
+    norm = InstanceNorm(1)
+    past, future = size * _random(50, 1, 1), size * _random(50, 2, 1, seed=1)
+    with pytest.raises(ValueError, match=r"`series` .* window of one step .* Divide the series"):
+        norm.fit(past, future, use_training_level=True)
+    # and go unused where a window has its own
+    past, own = size * _random(50, 9, 1), InstanceNorm(1)
+    norm.fit(past, future, use_training_level=True)
+    torch.testing.assert_close(norm(past), own(past))
+
+
+@pytest.mark.parametrize("size", [1e35, 3e38])
+def test_values_near_the_end_of_their_dtype_are_refused(size: float) -> None:
+    past = (size * torch.rand(50, 9, 1)).float()
+    with pytest.raises(ValueError, match=r"too large to be forecast as torch\.float32"):
+        InstanceNorm(1).fit(past, past, use_training_level=True)
 
 
 def test_windows_of_one_step_are_measured_by_the_steps_of_the_training_data() -> None:
@@ -366,6 +593,23 @@ def test_standardizer_is_numpys_z_score() -> None:
     expected = (x.numpy() - np.nanmean(x, axis=0)) / np.nanstd(x, axis=0)
     np.testing.assert_allclose(scaler(x), expected, atol=1e-5)
     assert scaler(x.float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("power", [-30, -25, 20, 30])
+def test_standardizer_of_any_magnitude(power: int) -> None:
+    x = 3 + _random(50, 1)
+    scaler, plain = Standardizer(1), Standardizer(1)
+    plain.fit(x)
+    scaler.fit((x * 10.0**power).float())
+    torch.testing.assert_close(
+        scaler((x * 10.0**power).float()).double(), plain(x), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("size", [1e39, 1e100, 2e300, 1e-60])
+def test_covariates_beyond_single_precision_are_refused(size: float) -> None:
+    with pytest.raises(ValueError, match=r"`past_covariates` has values around .* Scale them"):
+        Standardizer(1, "past_covariates").fit(size * (3 + _random(50, 1)))
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, 1e9, NAN])
