@@ -3,6 +3,9 @@
 `conftest.py` has the fixtures, `oracles.py` the slow versions of what the package does fast.
 """
 
+import struct
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +104,18 @@ def random_tensor(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64
     """Return standard normal values that depend on `seed` alone."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=dtype)
+
+
+def damage(path: Path) -> None:
+    """Flip a bit in the largest entry of an archive; doing it twice undoes it."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content = bytearray(path.read_bytes())
+    header = largest.header_offset
+    # the lengths of its name and of its extra field are at the end of a local header of 30 bytes
+    name, extra = struct.unpack("<HH", content[header + 26 : header + 30])
+    content[header + 30 + name + extra + largest.file_size // 2] ^= 1
+    path.write_bytes(content)
 
 
 def trainer_of(model: LSTMSeqModel) -> pl.Trainer:

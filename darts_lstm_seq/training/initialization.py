@@ -6,8 +6,10 @@ normalised windows, which `module.py` prepares.
 Source: `nn/ridge.py`; for the quantiles our own.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,8 +20,9 @@ from darts_lstm_seq.training.features import split_by_component
 
 # N windows, L input steps, T output steps, C target components, P quantiles
 
-# of the search for a few numbers; a share of .95 to begin with
-_MAX_ITERATIONS, _FIRST_LOGIT = 30, 3.0
+# shares of the skip to choose from, each with the biases that suit it
+_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+_MAX_ITERATIONS = 20
 
 
 def ridge_skip_weights(
@@ -70,7 +73,7 @@ def quantile_biases(errors: Tensor, quantiles: Sequence[float]) -> Tensor:
 
 
 def fit_share_and_biases(
-    loss: Callable[[Tensor, Tensor], Tensor], shape: Sequence[int]
+    loss: Callable[[float, Tensor], Tensor], shape: Sequence[int]
 ) -> tuple[float, Tensor]:
     """Return the share of the skip and the output biases with the least loss.
 
@@ -80,7 +83,7 @@ def fit_share_and_biases(
     Parameters
     ----------
     loss
-        The loss of a share in [0, 1] and of biases, differentiable.
+        The loss of a share and of biases, differentiable by the biases.
     shape
         Shape of the biases: components (or one for all) and likelihood parameters.
 
@@ -89,41 +92,35 @@ def fit_share_and_biases(
     >>> import torch
     >>> from darts_lstm_seq.training.initialization import fit_share_and_biases
     >>> def loss(share, biases):
-    ...     return (share - 0.5).square() + (biases - 2).square().sum()
-    >>> share, biases = fit_share_and_biases(loss, (1, 2))
-    >>> round(share, 3), biases
+    ...     return (share - 0.5) ** 2 + (biases - 2).square().sum()
+    >>> fit_share_and_biases(loss, (1, 2))
     (0.5, tensor([[2., 2.]]))
     """
-    logit = torch.tensor(_FIRST_LOGIT, requires_grad=True)
-    biases = torch.zeros(*shape, requires_grad=True)
-    with torch.enable_grad():
-        first = loss(logit.sigmoid(), biases).item()
-        # under a dispersion far off, no share but zero would look good
-        for parameters in ([biases], [logit, biases]):
-            _minimize(lambda: loss(logit.sigmoid(), biases), parameters)
-        last = loss(logit.sigmoid(), biases).item()
-    if not last <= first:  # or NaN
-        return 1.0, torch.zeros_like(biases)
-    return logit.sigmoid().item(), biases.detach()
+    biases = torch.zeros(*shape)
+    found = []
+    for share in _SHARES:
+        biases = _minimize(partial(loss, share), biases)
+        found.append((share, biases, loss(share, biases).item()))
+    share, biases, _ = min(found, key=lambda fit: (math.isnan(fit[2]), fit[2]))
+    return share, biases
 
 
-def _minimize(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
-    """Minimise a loss; leave the parameters as they are where that ends in NaN."""
-    before = [parameter.detach().clone() for parameter in parameters]
+def _minimize(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """Return the argument with the least loss, or `start` where the search ends in NaN."""
+    argument = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
-        parameters, max_iter=_MAX_ITERATIONS, line_search_fn="strong_wolfe"
+        [argument], max_iter=_MAX_ITERATIONS, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        value = loss()
+        value = loss(argument)
         value.backward()
         return value
 
     # distributions refuse NaN by a `ValueError`
-    with suppress(ValueError):
+    with suppress(ValueError), torch.enable_grad():
         optimizer.step(closure)
-        if all(parameter.isfinite().all() for parameter in parameters):
-            return
-    for parameter, value in zip(parameters, before, strict=True):
-        parameter.data.copy_(value)
+        if argument.isfinite().all():
+            return argument.detach()
+    return start

@@ -269,7 +269,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         skip = self._predict_normalized(x_in) - without
         self.train(was_training)
 
-        def loss(share: Tensor, biases: Tensor) -> Tensor:
+        def loss(share: float, biases: Tensor) -> Tensor:
             assert self.rin is not None
             output = PLModuleOutput(self.rin.inverse(without + share * skip + biases))
             return self._compute_loss(output, batch.future_target, self.train_criterion, None)

@@ -21,7 +21,7 @@ from darts.models import BlockRNNModel, NLinearModel
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from joblib import Parallel, delayed
-from makers import assert_near, sine, trainer_of
+from makers import assert_near, damage, sine, trainer_of
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.model import persistence
@@ -439,9 +439,7 @@ def test_a_training_does_not_continue_from_a_damaged_file(
     LSTMSeqModel(12, 4, save_checkpoints=True, **place, **tiny).fit(series)
     model = LSTMSeqModel.load_from_checkpoint(**place, best=False)
     expected, target = model.predict(4).values(), tmp_path / "kept/checkpoints/last-epoch=0.ckpt"
-    content = bytearray(target.read_bytes())
-    content[len(content) // 2] ^= 1
-    target.write_bytes(content)
+    damage(target)
     with pytest.raises(ValueError, match=r"last-epoch=0\.ckpt` is damaged"):
         model.fit(series, epochs=2)
     np.testing.assert_array_equal(model.predict(4).values(), expected)

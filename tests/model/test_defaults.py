@@ -54,6 +54,15 @@ def test_epochs_give_a_step_per_window_within_bounds(
     assert defaults.n_epochs(n_windows, batch_size) == expected
 
 
+@pytest.mark.parametrize(
+    ("length", "expected"), [(1, 1000), (16, 1000), (17, 941), (80, 200), (500, 200)]
+)
+def test_covariates_take_more_steps_the_shorter_the_window(length: int, expected: int) -> None:
+    assert defaults.min_steps(True, length) == expected
+    assert defaults.min_steps(False, length) == 200
+    assert defaults.n_epochs(64, 32, defaults.min_steps(True, length)) == -(-expected // 2)
+
+
 @pytest.mark.parametrize("is_tutorial", [True, False])
 def test_given_parameters_are_kept_and_none_is_filled_in(is_tutorial: bool) -> None:
     left = {"input_chunk_length": 24, "patch_length": None, "dropout": None, "n_epochs": None}

@@ -22,6 +22,7 @@ from darts import TimeSeries
 from darts.models import BlockRNNModel, NaiveEnsembleModel
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
+from makers import damage
 from torchmetrics import MeanAbsoluteError
 
 from darts_lstm_seq import LSTMSeqModel
@@ -509,13 +510,10 @@ def test_members_of_an_ensemble_are_their_own(
     loaded = NaiveEnsembleModel.load("ensemble.pkl")
     np.testing.assert_array_equal(loaded.predict(5, series).values(), expected)
     for damaged in (first, Path(f"{second}.ckpt")):
-        content = bytearray(damaged.read_bytes())
-        content[len(content) // 2] ^= 1
-        damaged.write_bytes(content)
+        damage(damaged)
         with pytest.raises(ValueError, match=rf"{damaged.name}` is damaged"):
             NaiveEnsembleModel.load("ensemble.pkl")
-        content[len(content) // 2] ^= 1
-        damaged.write_bytes(content)
+        damage(damaged)  # undoes it
 
 
 def test_an_unfitted_model_does_not_inherit_a_network(
