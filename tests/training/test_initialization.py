@@ -1,12 +1,18 @@
-"""Initial weights from training windows: the skip of all components, biases of quantiles."""
+"""Initial weights from training windows: the skip of all components, biases of distributions."""
 
 import numpy as np
+import pytest
 import torch
 from makers import random_tensor
+from torch import Tensor
 
 from darts_lstm_seq.nn.imputation import impute
 from darts_lstm_seq.nn.ridge import fit_ridge
-from darts_lstm_seq.training.initialization import quantile_biases, ridge_skip_weights
+from darts_lstm_seq.training.initialization import (
+    fit_share_and_biases,
+    quantile_biases,
+    ridge_skip_weights,
+)
 
 NAN = float("nan")
 
@@ -35,3 +41,28 @@ def test_without_labels_the_biases_are_zero() -> None:
     biases = quantile_biases(errors, [0.1, 0.5]).view(2, 2)
     assert biases[0, 0] < 0
     assert biases[1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_share_and_biases_are_those_of_the_greatest_likelihood(share: float) -> None:
+    skip, noise = random_tensor(4000, 1), 0.3 * random_tensor(4000, 1, seed=1)
+    label = 2 + share * skip + noise
+
+    def loss(share: float, biases: Tensor) -> Tensor:
+        location, log_scale = biases[:, 0] + share * skip, biases[:, 1]
+        return -torch.distributions.Normal(location, log_scale.exp()).log_prob(label).mean()
+
+    found, biases = fit_share_and_biases(loss, (1, 2))
+    assert found == share
+    torch.testing.assert_close(biases, torch.tensor([[2.0, float(np.log(0.3))]]), rtol=0, atol=0.03)
+
+
+def test_a_search_that_fails_leaves_the_biases() -> None:
+    def loss(share: float, biases: Tensor) -> Tensor:
+        if biases.any():
+            raise ValueError("out of range")
+        return (biases - 1).square().sum()
+
+    share, biases = fit_share_and_biases(loss, (2, 1))
+    assert share == 1
+    assert not biases.any()
