@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
+from darts.utils.likelihood_models import torch as families
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 from makers import sine, with_value
 
@@ -107,3 +108,47 @@ def test_windows_with_gaps(tiny: dict[str, Any], tmp_path: Path) -> None:
 def test_an_unfitted_model_is_not_exported(tiny: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`fit\(\)` needs to be called"):
         LSTMSeqModel(10, 4, **tiny).to_onnx(str(tmp_path / "model.onnx"))
+
+
+FAMILIES = {
+    # and the values that each can tell of
+    **dict.fromkeys(["Gaussian", "Laplace", "Cauchy", "Gumbel"], "real"),
+    **dict.fromkeys(["Exponential", "Gamma", "HalfNormal", "LogNormal", "Weibull"], "positive"),
+    **dict.fromkeys(["Poisson", "NegativeBinomial", "Geometric"], "counts"),
+    **dict.fromkeys(["Beta", "ContinuousBernoulli", "Dirichlet"], "shares"),
+    "Bernoulli": "binary",
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    # runtimes lack more operations in double precision
+    [
+        *((family, "float64") for family in FAMILIES),
+        *((family, "float32") for family in ("Gaussian", "NegativeBinomial", "Beta")),
+    ],
+)
+def test_every_likelihood_in_both_precisions(
+    family: str, dtype: str, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    share = np.random.default_rng(0).uniform(0.1, 0.9, 60)
+    values = {
+        "real": 30 + 4 * share,
+        "positive": 20 * share,
+        "counts": np.ceil(20 * share),
+        "shares": share,
+        "binary": share.round(),
+    }[FAMILIES[family]]
+    series = TimeSeries.from_values(np.stack([values, 1 - share], axis=1).astype(dtype))
+    if family != "Dirichlet":
+        series = series[series.components[0]]
+    likelihood = getattr(families, f"{family}Likelihood")()
+    model = LSTMSeqModel(10, 4, likelihood=likelihood, **tiny).fit(series)
+    path = tmp_path / "model.onnx"
+    model.to_onnx(str(path))
+    session = onnxruntime.InferenceSession(str(path))
+    window = series.values()[None, -10:]
+    (raw,) = session.run(None, {session.get_inputs()[0].name: window})
+    parameters = likelihood.predict_likelihood_parameters(torch.as_tensor(raw))
+    expected = model.predict(4, predict_likelihood_parameters=True).values()
+    np.testing.assert_allclose(parameters.flatten(), expected.flatten(), rtol=1e-5)
