@@ -149,10 +149,13 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         chunk before the network, and to invert this for forecasts, as the likelihood requires. The
         loss is computed in normalised space, so that series of different scale have equal weight;
         covariates are standardised by the training data. With ``True``, shifting or scaling the
-        input shifts or scales the forecast. The default ``None`` differs in one case: if the
+        input shifts or scales the forecast. The default ``None`` differs in two cases: if the
         training data are stationary in level, windows near that level are scaled by the training
-        mean and standard deviation, which are less noisy than estimates from a short window. A
-        dictionary can set ``{"affine": bool, "eps": float}``. ``False`` gives the plain tutorial:
+        mean and standard deviation, which are less noisy than estimates from a short window; and
+        windows too short or too flat to predict the size of what follows share one standard
+        deviation. With either, constant windows forecast their constant, unless past or future
+        covariates are given: then they too are scaled by the training data. A dictionary can set
+        ``{"affine": bool, "eps": float}``. ``False`` gives the plain tutorial:
         automatic choices are those of the tutorial (no patches, no dropout, 100 epochs, MSE, a
         constant learning rate), and there is no skip connection.
     **kwargs
@@ -182,6 +185,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     folds first and runs them together where the settings allow; ``enable_optimization=False``
     trains fold by fold. The loop over folds runs twice, so data transformers are fitted twice; a
     callable ``retrain`` is called once per fold.
+
+    Darts' ``lr_find()`` has little to suggest: the initial skip connection explains most of the
+    loss, so the curve is flat, and its suggestion too small by orders of magnitude. Try
+    ``optimizer_kwargs={"lr": ...}`` from 1e-3 (the default) to 1e-2 on a validation set instead.
 
     Several threads may call ``predict()`` on one model. Predictions that draw random numbers, and
     fits, are serialised within a process.
