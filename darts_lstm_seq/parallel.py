@@ -176,7 +176,7 @@ def _run(
     if on_dask:
         return _run_on_dask(active.client, calls)
     if n_workers > 1 and isinstance(active, BACKENDS["loky"]):
-        return run_on_processes(calls, n_workers)
+        return run_on_processes(calls, n_workers, shared=function)
     return _run_with_joblib(calls, n_jobs, n_workers, active.supports_return_generator)
 
 

@@ -13,10 +13,10 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from typing import Any
@@ -41,9 +41,9 @@ class Failure:
 
 
 class _Worker:
-    """A process that answers one call after another."""
+    """A process that answers one call after another, the first of which is made at its start."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_call: bytes) -> None:
         context: Any = get_context("loky")
         self.connection, connection = context.Pipe()
         # nothing is ever sent here: it is at its end when this process is
@@ -52,6 +52,8 @@ class _Worker:
         self._process.start()
         connection.close()  # with no other copy here, `receive` sees the end of the process
         lifeline.close()
+        self.send(first_call)
+        self.is_ready = False
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
@@ -68,6 +70,7 @@ class _Worker:
             self.stop()
             code = self._process.exitcode
             return Failure(WorkerDiedError(f"a worker process ended with exit code {code}"))
+        self.is_ready = True
         _idle.append(self)
         try:
             return pickle.loads(message)
@@ -80,16 +83,17 @@ class _Worker:
         self._process.join()
 
 
-_idle: list[_Worker] = []
+# those that are ready last
+_idle: deque[_Worker] = deque()
 
 
-def _take_worker() -> _Worker:
+def _take_worker(first_call: bytes) -> _Worker:
     while _idle:
         worker = _idle.pop()
         if worker.is_alive():
             return worker
         worker.stop()
-    return _Worker()
+    return _Worker(first_call)
 
 
 @atexit.register  # before `multiprocessing` joins its processes
@@ -104,17 +108,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_on_processes(
-    calls: Iterator[tuple[int, tuple[Any, ...]]], n_workers: int
+    calls: Iterable[tuple[int, tuple[Any, ...]]], n_workers: int, shared: Any = None
 ) -> Iterator[tuple[int, Any]]:
     """Yield the results of calls on worker processes, in the order of completion.
+
+    Calls go to workers that are ready for them: while one takes the place of one that died, the
+    others go on.
 
     Parameters
     ----------
     calls
-        An index for each call, and the call: a function followed by its arguments. A call is taken
-        when a worker is free for it.
+        An index for each call, and the call: a function followed by its arguments.
     n_workers
         Number of worker processes.
+    shared
+        What all calls share. It is loaded, with all that must be imported for it, before a worker
+        is ready.
 
     Yields
     ------
@@ -124,15 +133,26 @@ def run_on_processes(
     Examples
     --------
     >>> from darts_lstm_seq.workers import run_on_processes
-    >>> sorted(run_on_processes(iter([(0, (abs, -1)), (1, (max, 2, 3))]), n_workers=2))
+    >>> sorted(run_on_processes([(0, (abs, -1)), (1, (max, 2, 3))], n_workers=2))
     [(0, 1), (1, 3)]
     """
+    pending = deque(calls)
+    try:
+        first_call = _dumps((callable, shared))
+    except Exception:  # each call says why
+        first_call = _dumps((callable, None))
     busy: dict[Any, tuple[_Worker, int]] = {}
+    starting: dict[Any, _Worker] = {}
     try:
         while True:
-            batch = list(islice(calls, n_workers - len(busy)))
-            workers = [_take_worker() for _ in batch]  # all start before the first is waited for
-            for worker, (index, call) in zip(workers, batch, strict=True):
+            while pending and len(busy) + len(starting) < n_workers:
+                if not _idle and len(starting) >= len(pending):
+                    break  # no more starts than calls
+                worker = _take_worker(first_call)
+                if not worker.is_ready:
+                    starting[worker.connection] = worker
+                    continue
+                index, call = pending.popleft()
                 try:
                     message = _dumps(call)
                 except Exception as error:
@@ -141,14 +161,21 @@ def run_on_processes(
                     continue
                 busy[worker.connection] = worker, index
                 worker.send(message)
-            if not batch and not busy:
+            if not (pending or busy):
                 return
-            for connection in wait(list(busy)):
-                worker, index = busy.pop(connection)
-                yield index, worker.receive()
+            for connection in wait([*busy, *starting]):
+                if connection in busy:
+                    worker, index = busy.pop(connection)
+                    yield index, worker.receive()
+                    continue
+                worker = starting.pop(connection)
+                result = worker.receive()
+                if not worker.is_ready and pending:  # a call fails, or starts would never end
+                    yield pending.popleft()[0], result
     finally:  # a caller that goes away, Ctrl-C included, waits for no result
         for worker, _ in busy.values():
             worker.stop()
+        _idle.extendleft(starting.values())
 
 
 def _dumps(value: Any) -> bytes:

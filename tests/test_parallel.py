@@ -9,7 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darts_lstm_seq import workers
 from darts_lstm_seq.parallel import backend, chunk_ranges, count_workers, run_chunks
 
 
@@ -90,6 +94,33 @@ def send_half(file: Path) -> bytes:
         file.touch()
         Connection._send = send  # type: ignore[attr-defined]
     return bytes(1000)
+
+
+class Replaced:
+    """Kills a worker when two have loaded it; no other one can load it before a file exists."""
+
+    loaded_by = 0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if Replaced.loaded_by != os.getpid() and (self.folder / "killed").exists():
+            self.wait_until(lambda: (self.folder / "end").exists())
+        Replaced.loaded_by = os.getpid()
+        (self.folder / f"{os.getpid()}.worker").touch()
+
+    def __call__(self, chunk: int) -> int:
+        if chunk == 0 and not (self.folder / "killed").exists():
+            self.wait_until(lambda: len(list(self.folder.glob("*.worker"))) == 2)
+            (self.folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chunk
+
+    def wait_until(self, is_true: Callable[[], bool]) -> None:
+        while not is_true():
+            time.sleep(0.01)
 
 
 def identity(chunk: Any) -> Any:
@@ -186,6 +217,32 @@ def test_workers_killed_while_they_pickle_lose_nothing(moment: str, tmp_path: Pa
     assert (tmp_path / "killed").exists()
     assert isinstance(found.pop(1), DiesAt)
     assert found == {0: 1, 2: 3, 3: 4}
+
+
+@pytest.mark.cluster
+@posix
+def test_a_killed_worker_costs_its_chunk_once_and_not_the_start_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_idle", deque())
+    try:
+        found = dict(run_chunks(Replaced(tmp_path), range(6), 2))
+    finally:
+        (tmp_path / "end").touch()
+    assert (tmp_path / "killed").exists()
+    assert found == {index: index for index in range(6)}
+
+
+@pytest.mark.cluster
+def test_what_cannot_be_pickled_fails_its_own_chunk_only() -> None:
+    lock = threading.Lock()
+    found = dict(run_chunks(identity, [1, lock, 3], 2))
+    assert "pickle" in str(found.pop(1))
+    assert found == {0: 1, 2: 3}
+    found = dict(run_chunks(lambda _: threading.Lock(), range(3), 2))
+    assert all("pickle" in str(error) for error in found.values())
+    found = dict(run_chunks(lambda _: lock, range(3), 2))
+    assert all("pickle" in str(error) for error in found.values())
 
 
 @pytest.mark.cluster
