@@ -23,6 +23,9 @@ from darts_lstm_seq.training.features import split_by_component
 # shares of the skip to choose from, each with the biases that suit it
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 _MAX_ITERATIONS = 20
+# softplus of less is nothing beside other parameters, but has no bound where a likelihood grows
+# towards a limit, such as that of a negative binomial towards a Poisson distribution
+_MIN_BIAS = -8.0
 
 
 def ridge_skip_weights(
@@ -122,5 +125,5 @@ def _minimize(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     with suppress(ValueError), torch.enable_grad():
         optimizer.step(closure)
         if argument.isfinite().all():
-            return argument.detach()
+            return argument.detach().clamp(min=_MIN_BIAS)
     return start
