@@ -3,14 +3,18 @@
 Tests compare with these, on grids of sizes; nothing here is imported by the package.
 """
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 
+from darts_lstm_seq.model import pretrained
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 
 
@@ -211,3 +215,36 @@ def train_one_by_one(
             found.append(loss.item())
         losses.append(found)
     return losses
+
+
+def pretrained_quantiles(season: int, values: np.ndarray) -> np.ndarray:
+    """Forecast one series `(steps,)` by the weights of the file, step by step; `(T, P)`."""
+    folder = Path(pretrained.__file__).parents[1] / "weights"
+    sizes = json.loads((folder / "networks.json").read_text())[str(season)]["parameters"]
+    weights = {
+        name: weight.astype(np.float64)
+        for name, weight in load_file(folder / f"season_{season}.safetensors").items()
+    }
+    length, patch = sizes["input_chunk_length"][1], sizes["patch_length"]
+    target = window(values[:, None], len(values) - length, length)[:, 0]
+    mean, spread = np.nanmean(target), np.nanstd(target)
+    filled = bridge_gaps((target - mean) / spread)
+    rows = patches(np.stack([filled, np.isnan(target)], axis=1), patch)
+    hidden = cell = np.zeros(sizes["hidden_dim"])
+    for row in rows:
+        gates = (
+            weights["layers.0.weight_ih_l0"] @ row
+            + weights["layers.0.bias_ih_l0"]
+            + weights["layers.0.weight_hh_l0"] @ hidden
+            + weights["layers.0.bias_hh_l0"]
+        )
+        entry, forget, new, output = np.split(gates, 4)
+        cell = sigmoid(forget) * cell + sigmoid(entry) * np.tanh(new)
+        hidden = sigmoid(output) * np.tanh(cell)
+    flat = weights["head.weight"] @ hidden + weights["head.bias"]
+    forecast = flat.reshape(sizes["output_chunk_length"], -1)
+    return mean + spread * (forecast + (weights["skip"] @ filled)[:, None])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))

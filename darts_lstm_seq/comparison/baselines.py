@@ -6,8 +6,6 @@ series; none is tuned to a data set. They are fitted and scored in `evaluation.p
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import pandas as pd
-from darts import TimeSeries
 from darts.models import ARIMA, ExponentialSmoothing, NaiveDrift, NaiveSeasonal, Theta
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.utils import SeasonalityMode
@@ -99,14 +97,3 @@ def make_models(models: Models, *sizes: int) -> dict[str, ForecastingModel]:
     if isinstance(models, Mapping):
         return {str(name): model for name, model in models.items()}
     return {name: MODELS[name](*sizes) for name in check_models(models)}
-
-
-def find_seasonality(series: TimeSeries) -> int:
-    """Return the season that the frequency of a series implies, in time steps; 1 for none."""
-    if not series.has_datetime_index:
-        return 1
-    days_per_step = series.duration / (len(series) - 1) / pd.Timedelta(days=1)
-    days_per_season = 365.25 if days_per_step > 5 else 7 if days_per_step >= 1 else 1
-    steps = days_per_season / days_per_step
-    # 52.2 weeks are a year, but 3.5 steps of two days are not a week
-    return max(1, round(steps)) if abs(steps - round(steps)) < 0.3 else 1

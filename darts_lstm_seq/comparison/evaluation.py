@@ -25,8 +25,9 @@ from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from threadpoolctl import threadpool_limits
 
-from darts_lstm_seq.comparison.baselines import Models, check_models, find_seasonality, make_models
+from darts_lstm_seq.comparison.baselines import Models, check_models, make_models
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.model.seasons import find_seasonality
 from darts_lstm_seq.model.stacking import fit_together
 from darts_lstm_seq.parallel import process_lock
 

@@ -173,11 +173,11 @@ def _split_into_jobs(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     if not _is_local(arguments):
         return [arguments]
     return [
-        _select_series(arguments, itemgetter(index)) for index in range(len(arguments["series"]))
+        select_series(arguments, itemgetter(index)) for index in range(len(arguments["series"]))
     ]
 
 
-def _select_series(arguments: dict[str, Any], select: Callable[[Any], Any]) -> dict[str, Any]:
+def select_series(arguments: dict[str, Any], select: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the arguments with a part of each group of series."""
     groups = ("series", "past_covariates", "future_covariates", "sample_weight")
     whole = (str, TimeSeries, type(None))
@@ -190,7 +190,7 @@ def _distribute(model: "LSTMSeqModel", arguments: dict[str, Any]) -> list[Any]:
     n_series = len(arguments["series"])
     ranges = chunk_ranges(n_series, count_workers(None))
     chunks = [
-        {**_select_series(arguments, itemgetter(slice(part.start, part.stop))), "verbose": False}
+        {**select_series(arguments, itemgetter(slice(part.start, part.stop))), "verbose": False}
         for part in ranges
     ]
     results: list[Any] = [None] * len(ranges)

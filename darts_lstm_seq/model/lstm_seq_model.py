@@ -48,10 +48,10 @@ from darts_lstm_seq.batching.datasets import (
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
 from darts_lstm_seq.files import check_archive
-from darts_lstm_seq.model import backtest, defaults, persistence, validation
+from darts_lstm_seq.model import backtest, defaults, persistence, pretrained, validation
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
-from darts_lstm_seq.model.stacking import DeferredTrainer
+from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.stack import Training
@@ -76,6 +76,7 @@ _TRAINING_METHODS = ("fit", "fit_from_dataset", "_create_model")
 _MAX_INITIAL_SAMPLES = 512
 
 # signatures by which positional arguments get their names
+_FIT = inspect.signature(MixedCovariatesTorchModel.fit)
 _PREDICT = inspect.signature(MixedCovariatesTorchModel.predict)
 _PREDICT_FROM_DATASET = inspect.signature(MixedCovariatesTorchModel.predict_from_dataset)
 
@@ -158,6 +159,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         ``{"affine": bool, "eps": float}``. ``False`` gives the plain tutorial:
         automatic choices are those of the tutorial (no patches, no dropout, 100 epochs, MSE, a
         constant learning rate), and there is no skip connection.
+    pretrained_season
+        Season of the pre-trained network to start from, see ``from_pretrained()``, which sets this
+        parameter and the sizes of the network. By default (``None``) weights are drawn at random.
     **kwargs
         Further parameters of Darts' ``TorchForecastingModel`` (``batch_size``, ``random_state``,
         ``pl_trainer_kwargs``, ``add_encoders``, ...) and ``PLForecastingModule`` (``loss_fn``,
@@ -231,6 +235,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
         use_reversible_instance_norm: bool | dict[str, Any] | None = None,
+        pretrained_season: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         # NumPy scalars, as a search over `np.arange` passes them, would be refused by safe loading
@@ -269,6 +274,90 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             self.trainer_params["max_epochs"] = 1
         self._mask_inputs = self._min_input_chunk_length < params["input_chunk_length"]
         self._considers_static_covariates = use_static_covariates
+        self.pretrained_season = pretrained_season
+
+    @classmethod
+    def from_pretrained(cls, season: int | None = None, **kwargs: Any) -> Self:
+        """Return a model with pre-trained weights, which forecasts without `fit`.
+
+        The weights come with the package. They were trained on synthetic series alone; which, and
+        how accurate the forecasts are, says ``pretraining/MODEL_CARD.md``.
+
+        ``predict(n, series=...)`` and ``historical_forecasts(series, retrain=False)`` forecast any
+        series: on their raw values, with missing values, in any number of components (each on its
+        own), as short as five or so steps. ``fit()`` goes on from the pre-trained weights. A point
+        forecast is the median; ``num_samples`` draws samples, for intervals.
+
+        Parameters
+        ----------
+        season
+            Season of the network in time steps: one of 1 (none), 4, 7, 12, 24 and 52. By default
+            (``None``) each series gets the one of its frequency, or, without dates, the one that
+            its values show; ``fit()`` then chooses for good.
+        **kwargs
+            Parameters of ``LSTMSeqModel`` that concern training and prediction, such as
+            ``n_epochs``, ``optimizer_kwargs``, ``batch_size``, ``random_state`` or
+            ``pl_trainer_kwargs``. Automatic ``n_epochs`` and learning rate are those of
+            fine-tuning: few steps at a small rate. With ``n_epochs=0``, ``fit()`` trains nothing.
+
+        Returns
+        -------
+        LSTMSeqModel
+            A fitted model, in the sense of Darts.
+
+        Raises
+        ------
+        ValueError
+            If there is no network for ``season``, if a parameter would change the network, or if
+            the weights are missing or damaged.
+
+        Notes
+        -----
+        Forecasts beyond the ``output_chunk_length`` of the network (8 to 48 steps) feed the median,
+        or samples, back as input; a warning says that they were not measured. Covariates need
+        ``fit()``: their weights start at zero and are trained at the full rate.
+
+        Examples
+        --------
+        >>> from darts_lstm_seq import LSTMSeqModel, data
+        >>> series = data.co2_monthly()
+        >>> model = LSTMSeqModel.from_pretrained()
+        >>> forecast = model.predict(12, series=series[:-12])
+        >>> len(forecast), forecast.time_index.equals(series[-12:].time_index)
+        (12, True)
+        """
+        return pretrained.make(cls, season, kwargs)
+
+    def load_pretrained_network(self, width: int, dtype: Any) -> None:
+        """Make this model a fitted one, whose network has its pre-trained weights.
+
+        Parameters
+        ----------
+        width
+            Number of components of the series to forecast.
+        dtype
+            Their data type.
+        """
+        self.train_sample = TorchTrainingSample(
+            past_target=np.zeros((self.input_chunk_length, width), dtype),
+            past_covariates=None,
+            historic_future_covariates=None,
+            future_covariates=None,
+            static_covariates=None,
+            sample_weight=None,
+            future_target=np.zeros((self.output_chunk_length, width), dtype),
+        )
+        self.output_dim = width
+        with persistence.isolated_random_state():  # initial weights are drawn, to be replaced
+            self.model = self._init_model()
+        pretrained.load_weights(self.model, self.pretrained_season)
+        self._update_covariates_use()
+        self._fit_called = True
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether forecasts are those of the pre-trained networks, which no ``fit()`` changed."""
+        return self.pretrained_season is not None and self.model is None
 
     @property
     @override
@@ -286,6 +375,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         validation.check_series_given(series)
         # a fit that fails, or is interrupted, must not cost the user the model that was there
         with process_lock, persistence.rollback_on_error(self):
+            if self.is_zero_shot:
+                if self.n_epochs == 0 and not self.add_encoders and _is_plain_fit(args, kwargs):
+                    return pretrained.keep_weights(self, series)
+                pretrained.choose_for_fit(self, series)
             return super().fit(series, *args, **kwargs)
 
     @override
@@ -297,17 +390,27 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if series is not None:
             validation.check_series_given(series)
         arguments = _PREDICT.bind(self, n, series, *args, **kwargs).arguments
+        if self.is_zero_shot:
+            return pretrained.predict(self, arguments)
+        return self.predict_with_own_network(arguments)
+
+    def predict_with_own_network(self, arguments: dict[str, Any]) -> TimeSeriesLike:
+        """Predict whatever the season of the series, given the arguments of `predict` by name."""
         predict = with_optional_seeding(
             MixedCovariatesTorchModel.predict, self._draws_random_numbers(arguments)
         )
         return predict(**arguments)
 
     def _draws_random_numbers(self, arguments: Mapping[str, Any]) -> bool:
-        return self.likelihood is not None or bool(arguments.get("mc_dropout"))
+        is_sampled = self.likelihood is not None and (
+            self.pretrained_season is None or arguments.get("num_samples", 1) > 1
+        )
+        return is_sampled or bool(arguments.get("mc_dropout"))
 
     @override
     @_documented_as(MixedCovariatesTorchModel.fit_from_dataset)
     def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Self:
+        pretrained.check_is_chosen(self)
         with process_lock, persistence.rollback_on_error(self):
             return super().fit_from_dataset(*args, **kwargs)
 
@@ -341,7 +444,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         )
         LSTMSeqModel.fit(self, series, *args, trainer=trainer, **kwargs)
         self.model, self.trainer, self._fit_called = network, lightning, network is not None
-        assert trainer.training is not None
+        if trainer.training is None:
+            raise CannotStackError("`fit` trains nothing")
         return trainer.training
 
     def finish_training(self, training: Training) -> None:
@@ -364,7 +468,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         loop = super().historical_forecasts
         bound = inspect.signature(loop).bind(series, *args, **kwargs)
         bound.apply_defaults()
-        return backtest.historical_forecasts(self, loop, dict(bound.arguments))
+        arguments = dict(bound.arguments)
+        if self.is_zero_shot and self.backtest_hooks is None:
+            return pretrained.historical_forecasts(self, arguments)
+        return backtest.historical_forecasts(self, loop, arguments)
 
     @override
     def untrained_model(self) -> Self:
@@ -460,6 +567,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         >>> model.fit(series).encode([series, series[:-6]]).shape
         (2, 8)
         """
+        if self.is_zero_shot:
+            return pretrained.encode(self, series)
         params = self._setup_for_predict_from_dataset(
             n=1,
             series=series,
@@ -487,6 +596,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             use_training_level=self._use_training_level,
             anneal_lr=not self._is_tutorial,
             low_data=low_data,
+            predict_median=self.pretrained_season is not None,
             lr_multiplier=defaults.lr_multiplier(low_data, self.input_chunk_length),
             **self.pl_module_params,
         )
@@ -600,7 +710,12 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if is_new:
             count = min(n_windows, _MAX_INITIAL_SAMPLES)
             indices = np.unique(np.linspace(0, n_windows - 1, count).astype(int))
-            setup["model"].initialize(draw_batch(train_dataset, indices.tolist()), n_windows)
+            batch = draw_batch(train_dataset, indices.tolist())
+            if self.pretrained_season is None:
+                setup["model"].initialize(batch, n_windows)
+            else:
+                setup["model"].fit_scales(batch)
+                pretrained.load_weights(setup["model"], self.pretrained_season)
         setup["model"].reset_dropout_masks(min(self.batch_size, n_windows))
         return setup
 
@@ -780,6 +895,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.to_onnx)
     def to_onnx(self, path: str | None = None, **kwargs: Any) -> None:
+        if self.is_zero_shot:
+            pretrained.for_export(self).to_onnx(path, **kwargs)
+            return
         if self.model is not None and self.train_sample is not None:
             # as for Darts' models, the graph's inputs have the dtype of the training series
             dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
@@ -804,7 +922,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             loaded = MixedCovariatesTorchModel.load(os.fspath(path), *args, **kwargs)
             model = persistence.of_class(loaded, LSTMSeqModel)
             model.model = model.of_this_save(model.model)
-            model._fit_called = model.model is not None
+            kept = model.is_zero_shot and model.training_series is not None
+            model._fit_called = model.model is not None or kept
             # a clean file has no trainer parameters but those given here
             model.trainer_params.setdefault("precision", "32-true")
             return model
@@ -825,6 +944,12 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
 # Darts' safe loading refuses every class that is not registered
 add_safe_globals([LSTMSeqModel])
+
+
+def _is_plain_fit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Tell whether `fit` is given neither covariates nor a number of epochs."""
+    given = _FIT.bind(None, None, *args, **kwargs).arguments
+    return not any(given.get(k) for k in ("past_covariates", "future_covariates", "epochs"))
 
 
 def _is_finite(dataset: TorchDataset) -> bool:

@@ -65,6 +65,8 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         Whether the learning rate falls to zero along a cosine if the user chose no scheduler.
     low_data
         Low-data regime: with a season, the skip starts from ridge regression.
+    predict_median
+        Whether a forecast of a single sample is the median quantile, and not a random sample.
     lr_multiplier
         Learning rate of `LSTMSeqNetwork.reduced_lr_parameters`, relative to the optimiser's.
     **kwargs
@@ -87,6 +89,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         use_training_level: bool,
         anneal_lr: bool,
         low_data: bool,
+        predict_median: bool,
         lr_multiplier: float,
         **kwargs: Any,
     ) -> None:
@@ -96,6 +99,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         self.use_training_level = use_training_level
         self.anneal_lr = anneal_lr
         self.low_data = low_data
+        self.predict_median = predict_median
         self.lr_multiplier = lr_multiplier
         assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it
         shapes = self.train_sample_shape
@@ -114,7 +118,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         n_components, n_static_rows = (
             (1, 1) if shared_weights else (self.n_targets, static_shape[0])
         )
-        past_dim = n_components + n_past + dims["historic_future_covariates"]
+        self.past_dim = past_dim = n_components + n_past + dims["historic_future_covariates"]
         static_dim = n_static_rows * static_shape[1]
         # named as in the module of `BlockRNNModel`
         self.input_size, self.future_cov_dim = past_dim + static_dim, n_future
@@ -220,15 +224,20 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         n_windows
             Number of windows that it was drawn from.
         """
+        self.fit_scales(batch)
+        if self.network.has_skip:
+            self._initialize_skip(batch, n_windows * self.n_targets)
+            if isinstance(self.likelihood, QuantileRegression):
+                self._initialize_quantiles(batch)
+
+    @torch.no_grad()
+    def fit_scales(self, batch: TorchTrainingBatch) -> None:
+        """Compute the scales of covariates and windows from a sample of the training windows."""
         self.features.fit(batch)
         if self.rin is not None:
             self.rin.fit(
                 batch.past_target, batch.future_target, use_training_level=self.use_training_level
             )
-        if self.network.has_skip:
-            self._initialize_skip(batch, n_windows * self.n_targets)
-            if isinstance(self.likelihood, QuantileRegression):
-                self._initialize_quantiles(batch)
 
     def _initialize_skip(self, batch: TorchTrainingBatch, n_windows: int) -> None:
         assert self.rin is not None  # there is no skip without it
@@ -378,6 +387,15 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
     ) -> Tensor:
         prediction = super()._get_batch_prediction(n, input_batch, roll_size)
         return prediction.to(input_batch.past_target.dtype)
+
+    @override
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        is_sampled = self.pred_num_samples > 1 or self.predict_likelihood_parameters
+        if is_sampled or not self.predict_median:
+            return super()._produce_predict_output(x)
+        output = self(x)
+        median = self.likelihood.quantiles.index(0.5)
+        return output.replace(prediction=output.prediction[..., median])  # (B, T, C)
 
     @override
     def _get_mc_dropout_modules(self) -> set[MonteCarloDropout]:

@@ -1,0 +1,388 @@
+"""Pre-trained networks: their weights in the package, and the choice among them by the data.
+
+Each network was trained for one season on synthetic series (`pretraining/MODEL_CARD.md`). Its file
+has the weights of a single LSTM and linear layer and one matrix for the skip; sizes and checksums
+are in `networks.json`. Forecasts of series of several seasons, each by its network, are made here;
+everything else about prediction and training is the model's own.
+
+Source: the file format is that of the package `safetensors`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import safetensors.torch
+import torch
+from darts import TimeSeries
+from darts.logging import get_logger, raise_log
+from darts.typing import TimeSeriesLike
+from darts.utils.likelihood_models.torch import QuantileRegression
+from darts.utils.ts_utils import series2seq
+from torch import Tensor, nn
+
+from darts_lstm_seq.model.backtest import select_series
+from darts_lstm_seq.model.seasons import detect_season, find_seasonality
+from darts_lstm_seq.training.module import LSTMSeqModule
+
+if TYPE_CHECKING:
+    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+
+logger = get_logger(__name__)
+
+Model = TypeVar("Model", bound="LSTMSeqModel")
+
+# T output steps, L input steps, H hidden, p steps per patch, F past features, S static features
+
+FOLDER = Path(__file__).parents[1] / "weights"
+# the value of `pretrained_season` that leaves the choice to the data
+AUTO = "auto"
+# the zero-shot models of the seasons, components and dtypes that a model was asked about
+_models: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
+_REPAIR = "Install the package again: `pip install --force-reinstall --no-deps darts-lstm-seq`."
+
+
+@dataclass(frozen=True)
+class PretrainedNetwork:
+    """What is known of one network without its weights.
+
+    Parameters
+    ----------
+    file
+        Name of the file with the weights.
+    sha256
+        Checksum of that file.
+    parameters
+        Sizes, as parameters of `LSTMSeqModel`.
+    quantiles
+        Quantiles that it forecasts.
+    """
+
+    file: str
+    sha256: str
+    parameters: dict[str, Any]
+    quantiles: list[float]
+
+    def model_parameters(self) -> dict[str, Any]:
+        """Return the parameters of the `LSTMSeqModel` that has this network."""
+        lengths = tuple(self.parameters["input_chunk_length"])
+        return {
+            **self.parameters,
+            "input_chunk_length": lengths,
+            "likelihood": QuantileRegression(self.quantiles),
+            "shared_weights": True,
+            "use_reversible_instance_norm": True,
+        }
+
+
+@lru_cache
+def networks() -> Mapping[int, PretrainedNetwork]:
+    """Return the networks by season, in time steps.
+
+    Raises
+    ------
+    ValueError
+        If the file that lists them is missing or damaged.
+    """
+    path = FOLDER / "networks.json"
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        return {int(season): PretrainedNetwork(**entry) for season, entry in listed.items()}
+    except (OSError, ValueError, TypeError) as error:
+        message = f"The list of the pre-trained networks, `{path}`, cannot be read ({error})."
+        raise ValueError(f"{message} {_REPAIR}") from error
+
+
+@lru_cache
+def _weights(season: int) -> dict[str, Tensor]:
+    network = networks()[season]
+    path = FOLDER / network.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"The pre-trained weights `{path}` cannot be read ({error.strerror})."
+        raise ValueError(f"{message} {_REPAIR}") from error
+    if hashlib.sha256(content).hexdigest() != network.sha256:
+        raise ValueError(f"The pre-trained weights `{path}` are damaged or changed. {_REPAIR}")
+    return {name: weight.float() for name, weight in safetensors.torch.load(content).items()}
+
+
+def _check_season(season: Any) -> None:
+    """Check a season that a user chose.
+
+    Raises
+    ------
+    ValueError
+        If there is no network for it.
+    """
+    is_known = isinstance(season, (int, np.integer)) and season in networks()
+    if not is_known or isinstance(season, bool):
+        raise_log(
+            ValueError(
+                f"`season` must be the season of a pre-trained network, one of "
+                f"{sorted(networks())} time steps, or `None` to choose by the data, received "
+                f"{season!r}. For another season fit `LSTMSeqModel(input_chunk_length, "
+                f"output_chunk_length)`, or resample the series."
+            )
+        )
+
+
+def choose_season(series: TimeSeries) -> int:
+    """Return the season of the network for a series, in time steps.
+
+    The season of its frequency or, without dates, the one that its values show. Series shorter than
+    the shortest window of that network are forecast without a season.
+
+    Parameters
+    ----------
+    series
+        Any series.
+    """
+    if series.has_datetime_index:
+        season = find_seasonality(series)
+    else:
+        season = detect_season(series, networks())
+    if season not in networks():
+        logger.warning(
+            f"There is no pre-trained network for a season of {season} steps (frequency "
+            f"{series.freq_str}), only for {sorted(networks())}: the one without a season is used. "
+            f"Resample the series, or fit `LSTMSeqModel`, for forecasts with that season."
+        )
+        season = 1
+    shortest, _ = networks()[season].parameters["input_chunk_length"]
+    return season if len(series) >= shortest else 1
+
+
+def make(cls: type[Model], season: int | None, kwargs: dict[str, Any]) -> Model:
+    """Return a model with pre-trained weights, see `LSTMSeqModel.from_pretrained`."""
+    if season is not None:
+        _check_season(season)
+    # while the choice is open, the network without a season forecasts nothing, but has the shortest
+    # windows: no check of lengths that Darts makes beforehand refuses too much
+    parameters = networks()[1 if season is None else int(season)].model_parameters()
+    fixed = sorted((parameters.keys() | {"output_chunk_shift", "n_members"}) & kwargs.keys())
+    if fixed:
+        raise_log(
+            ValueError(
+                f"`{fixed[0]}` is fixed by the pre-trained network, received {kwargs[fixed[0]]!r}. "
+                f"Leave it out, or create a model of your own with `LSTMSeqModel(...)`."
+            )
+        )
+    return cls(
+        **parameters,
+        pretrained_season=AUTO if season is None else int(season),
+        **{"use_static_covariates": False, **kwargs},
+    )
+
+
+def is_open(model: "LSTMSeqModel") -> bool:
+    """Tell whether the network is still to be chosen by the data."""
+    return model.pretrained_season == AUTO
+
+
+def check_is_chosen(model: "LSTMSeqModel") -> None:
+    """Refuse what needs a network before one was chosen."""
+    if is_open(model):
+        raise_log(
+            ValueError(
+                "Which pre-trained network to use is not chosen yet. Choose one with "
+                "`LSTMSeqModel.from_pretrained(season=...)`, or call `fit(series)` first."
+            )
+        )
+
+
+def choose_for_fit(model: "LSTMSeqModel", series: TimeSeriesLike) -> None:
+    """Choose the network for a fit, if the choice is still open.
+
+    Raises
+    ------
+    ValueError
+        If the seasons of the series differ, naming the index of the first that does.
+    """
+    if not is_open(model):
+        return
+    seasons = [choose_season(target) for target in series2seq(series)]
+    for index, season in enumerate(seasons):
+        if season != seasons[0]:
+            raise_log(
+                ValueError(
+                    f"`series` at index {index} has a season of {season} steps, the first one of "
+                    f"{seasons[0]}; a network is trained for one season. Fit a model for each "
+                    f"season, or choose one with `LSTMSeqModel.from_pretrained(season=...)`."
+                )
+            )
+    # the folder of its checkpoints, if there is one, was made for it a moment ago
+    chosen = _of_season(model, seasons[0], model_name=model.model_name, force_reset=True)
+    model.__dict__.update(vars(chosen))
+
+
+def keep_weights(model: Model, series: TimeSeriesLike) -> Model:
+    """Make a zero-shot model a fitted one, without training."""
+    model._fit_called = True
+    model.training_series = series if isinstance(series, TimeSeries) else None
+    return model
+
+
+def _of_season(model: Model, season: int, **kwargs: Any) -> Model:
+    """Return a new model with the training parameters of a model for one season."""
+    parameters = {**model.model_params, **networks()[season].model_parameters(), **kwargs}
+    return type(model)(**{**parameters, "pretrained_season": season})
+
+
+def for_series(model: Model, series: TimeSeries) -> Model:
+    """Return the fitted model that forecasts a series for a zero-shot model."""
+    season = choose_season(series) if is_open(model) else int(model.pretrained_season or 1)
+    return _fitted(model, season, series.n_components, series.dtype)
+
+
+def for_export(model: Model) -> Model:
+    """Return the fitted model that is exported for a zero-shot model."""
+    if model.training_series is not None:
+        return for_series(model, model.training_series)
+    check_is_chosen(model)
+    return _fitted(model, int(model.pretrained_season or 1), 1, np.dtype(np.float32))
+
+
+def _fitted(model: Model, season: int, width: int, dtype: np.dtype) -> Model:
+    """Return a fitted model with the network of a season, for series of `width` components."""
+    models = _models.setdefault(model, {})
+    key = season, width, dtype
+    if key not in models:
+        fitted = _of_season(model, season, save_checkpoints=False, log_tensorboard=False)
+        fitted.load_pretrained_network(width, dtype)
+        models[key] = fitted
+    return models[key]
+
+
+@torch.no_grad()
+def load_weights(module: LSTMSeqModule, season: int | str) -> None:
+    """Copy the pre-trained weights into a network, in which covariates have no effect yet.
+
+    Parameters
+    ----------
+    module
+        A module whose network has the same sizes, and may have covariates.
+    season
+        Season of the network.
+    """
+    network = module.network
+    weights = dict(_weights(int(season)))
+    matrix = weights.pop("skip")  # (T, L)
+    state = network.state_dict()
+    first = "layers.0.weight_ih_l0"
+    n_patch = network.patch_length
+    n_features = module.past_dim  # F
+    inputs = torch.zeros_like(state[first])  # (4H, 2pF + S)
+    steps = inputs[:, : 2 * n_patch * n_features].view(-1, n_patch, 2, n_features)
+    steps[..., 0] = weights[first].view(-1, n_patch, 2)  # the target is the first feature
+    network.load_state_dict({**state, **weights, first: inputs})
+    network.initialize_skip(int(season), n_windows=0, weights=matrix)
+    if network.future_head is not None:
+        nn.init.zeros_(network.future_head[-1].weight)
+        nn.init.zeros_(network.future_head[-1].bias)
+
+
+def predict(model: "LSTMSeqModel", arguments: dict[str, Any]) -> TimeSeriesLike:
+    """Return zero-shot forecasts, each by the network of its series.
+
+    Parameters
+    ----------
+    model
+        A model that was not fitted.
+    arguments
+        The arguments of its `predict`, by name.
+
+    Raises
+    ------
+    ValueError
+        If there are covariates, or no series.
+    """
+    series = arguments.get("series")
+    series = model.training_series if series is None else series
+    if series is None:
+        raise_log(ValueError("`series` must be given to `predict()` before the model is fitted."))
+    _check_no_covariates(arguments)
+
+    def predict_part(fitting: "LSTMSeqModel", part: TimeSeriesLike, _: list[int]) -> TimeSeriesLike:
+        if arguments["n"] > fitting.output_chunk_length:
+            logger.warning(
+                f"`n` is {arguments['n']}: forecasts beyond {fitting.output_chunk_length} steps "
+                f"are made from forecasts; their accuracy was not measured."
+            )
+        return fitting.predict_with_own_network({**arguments, "self": fitting, "series": part})
+
+    return _by_network(model, series, predict_part)
+
+
+def historical_forecasts(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Any:
+    """Return the historical forecasts of each series by the model of its season.
+
+    Parameters
+    ----------
+    model
+        A model that was not fitted.
+    arguments
+        All arguments of its `historical_forecasts`, by name.
+    """
+    if not arguments["retrain"]:
+        _check_no_covariates(arguments)
+
+    def forecast_part(fitting: "LSTMSeqModel", part: TimeSeriesLike, indices: list[int]) -> Any:
+        chosen = select_series(arguments, lambda group: [group[index] for index in indices])
+        return fitting.historical_forecasts(**{**chosen, "series": part})
+
+    return _by_network(model, arguments["series"], forecast_part)
+
+
+def encode(model: "LSTMSeqModel", series: TimeSeriesLike) -> np.ndarray:
+    """Return the last hidden states `(n_series, H)`, each of the network of its series."""
+    states = _by_network(
+        model, series2seq(series), lambda fitting, part, _: list(fitting.encode(part))
+    )
+    return np.stack(states)
+
+
+def _by_network(
+    model: "LSTMSeqModel",
+    series: TimeSeriesLike,
+    call: Callable[["LSTMSeqModel", Any, list[int]], Any],
+) -> Any:
+    """Return the results of `call` for each series, in their order.
+
+    Parameters
+    ----------
+    model
+        A model that was not fitted.
+    series
+        One series, or several.
+    call
+        Called with the model that forecasts some of the series, these, and their positions.
+    """
+    if isinstance(series, TimeSeries):
+        return call(for_series(model, series), series, [0])
+    groups: dict[LSTMSeqModel, list[int]] = {}
+    for index, target in enumerate(series):
+        groups.setdefault(for_series(model, target), []).append(index)
+    results: list[Any] = [None] * len(series)
+    for fitting, indices in groups.items():
+        part = [series[index] for index in indices]
+        for index, result in zip(indices, call(fitting, part, indices), strict=True):
+            results[index] = result
+    return results
+
+
+def _check_no_covariates(arguments: Mapping[str, Any]) -> None:
+    for name in ("past_covariates", "future_covariates"):
+        if arguments.get(name) is not None:
+            raise_log(
+                ValueError(
+                    f"`{name}` need `fit()`: the pre-trained networks were trained without. Call "
+                    f"`fit(series, {name}=...)` first, or leave them out."
+                )
+            )
