@@ -350,6 +350,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         self.output_dim = width
         with persistence.isolated_random_state():  # initial weights are drawn, to be replaced
             self.model = self._init_model()
+        assert self.pretrained_season is not None
         pretrained.load_weights(self.model, self.pretrained_season)
         self._update_covariates_use()
         self._fit_called = True
