@@ -220,6 +220,11 @@ class BatchTrainingDataset(_BatchedDataset, SequentialTorchTrainingDataset):
         }
         return samples, parts, self.size_of_both_chunks
 
+    @property
+    def newest(self) -> np.ndarray:
+        """The index of the newest sample of each series, `(S,)`; `[0]` for lists of samples."""
+        return self._samples.newest if self._buffers else np.zeros(1, int)
+
     def __getitems__(
         self, indices: Sequence[int]
     ) -> TorchTrainingBatch | list[TorchTrainingSample]:

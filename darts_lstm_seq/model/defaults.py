@@ -28,6 +28,8 @@ MIN_STEPS, MAX_STEPS, MIN_EPOCHS = 200, 1000, 4
 # with covariates, whose effect the skip does not know, the most steps up to this window; longer
 # ones, which are overfitted more easily, in proportion fewer
 COVARIATES_FULL_STEPS_WINDOW = 16
+# from pre-trained weights: more or larger steps overfit single series
+FINE_TUNING_LR, FINE_TUNING_STEPS, FINE_TUNING_EPOCHS = 3e-4, 10, 2
 # of the plain tutorial
 TUTORIAL_EPOCHS = 100
 # the Huber loss is quadratic up to half a standard deviation of the window
@@ -135,3 +137,17 @@ def n_epochs(n_windows: int, batch_size: int, min_steps: int = MIN_STEPS) -> int
     steps_per_epoch = -(-n_windows // batch_size)
     steps = min(max(n_windows, min_steps), MAX_STEPS)
     return max(-(-steps // steps_per_epoch), MIN_EPOCHS)
+
+
+def fine_tuning_epochs(n_windows: int, batch_size: int) -> int:
+    """Return the number of epochs of a training from pre-trained weights.
+
+    Parameters
+    ----------
+    n_windows
+        Number of training windows.
+    batch_size
+        Number of windows per optimiser step, over all processes.
+    """
+    steps_per_epoch = -(-n_windows // batch_size)
+    return max(-(-FINE_TUNING_STEPS // steps_per_epoch), FINE_TUNING_EPOCHS)

@@ -297,8 +297,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         **kwargs
             Parameters of ``LSTMSeqModel`` that concern training and prediction, such as
             ``n_epochs``, ``optimizer_kwargs``, ``batch_size``, ``random_state`` or
-            ``pl_trainer_kwargs``. Automatic ``n_epochs`` and learning rate are those of
-            fine-tuning: few steps at a small rate. With ``n_epochs=0``, ``fit()`` trains nothing.
+            ``pl_trainer_kwargs``. Without covariates the automatic ``n_epochs`` give ten steps, at
+            least two epochs, at a learning rate of 3e-4. With ``n_epochs=0``, ``fit()`` trains
+            nothing.
 
         Returns
         -------
@@ -315,7 +316,12 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         -----
         Forecasts beyond the ``output_chunk_length`` of the network (8 to 48 steps) feed the median,
         or samples, back as input; a warning says that they were not measured. Covariates need
-        ``fit()``: their weights start at zero and are trained at the full rate.
+        ``fit()``: their weights start at zero, and all weights are trained as long and as fast as
+        those of a new model. If a fit makes the forecasts of the last horizon of the training
+        series worse, the weights it started from are kept.
+
+        Ensembles and conformal models of Darts take the model as any other: unfitted where they fit
+        it, and after ``fit()``, if only with ``n_epochs=0``, where they do not.
 
         Examples
         --------
@@ -586,6 +592,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         low_data = self._is_low_data(train_sample)
         if self.dropout is None:
             self.dropout = defaults.dropout(low_data)
+        params = dict(self.pl_module_params)
+        given = {name for name in ("optimizer_cls", "optimizer_kwargs") if params.get(name)}
+        if self.pretrained_season is not None and not given and not _has_covariates(train_sample):
+            params["optimizer_kwargs"] = {"lr": defaults.FINE_TUNING_LR}
         return LSTMSeqModule(
             hidden_dim=self.hidden_dim,
             n_rnn_layers=self.n_rnn_layers,
@@ -599,7 +609,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             low_data=low_data,
             predict_median=self.pretrained_season is not None,
             lr_multiplier=defaults.lr_multiplier(low_data, self.input_chunk_length),
-            **self.pl_module_params,
+            **params,
         )
 
     @override
@@ -709,14 +719,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             setup["trainer"].fit_loop.max_epochs = max_epochs
         setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
         if is_new:
-            count = min(n_windows, _MAX_INITIAL_SAMPLES)
-            indices = np.unique(np.linspace(0, n_windows - 1, count).astype(int))
-            batch = draw_batch(train_dataset, indices.tolist())
+            batch = draw_batch(train_dataset, _spread(range(n_windows)))
             if self.pretrained_season is None:
                 setup["model"].initialize(batch, n_windows)
             else:
                 setup["model"].fit_scales(batch)
                 pretrained.load_weights(setup["model"], self.pretrained_season)
+                newest = getattr(train_dataset, "newest", [0])
+                setup["model"].guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
         setup["model"].reset_dropout_masks(min(self.batch_size, n_windows))
         return setup
 
@@ -741,7 +751,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if self._is_tutorial or self._n_windows is None:
             return False
         # the skip connection ignores covariates, so the network must learn their effect
-        if sample.past_covariates is not None or sample.future_covariates is not None:
+        if _has_covariates(sample):
             return False
         return defaults.is_low_data(
             self._n_windows, self.input_chunk_length, self.output_chunk_length
@@ -752,6 +762,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if epochs or self.n_epochs is not None:
             return epochs or self.n_epochs
         has_covariates = self.uses_past_covariates or self.uses_future_covariates
+        if self.pretrained_season is not None and not has_covariates:
+            return defaults.fine_tuning_epochs(n_windows, self.batch_size * world_size)
         min_steps = defaults.min_steps(has_covariates, self.input_chunk_length)
         return defaults.n_epochs(n_windows, self.batch_size * world_size, min_steps)
 
@@ -951,6 +963,17 @@ def _is_plain_fit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Tell whether `fit` is given neither covariates nor a number of epochs."""
     given = _FIT.bind(None, None, *args, **kwargs).arguments
     return not any(given.get(k) for k in ("past_covariates", "future_covariates", "epochs"))
+
+
+def _has_covariates(sample: TorchTrainingSample) -> bool:
+    return sample.past_covariates is not None or sample.future_covariates is not None
+
+
+def _spread(indices: Sequence[int] | np.ndarray) -> list[int]:
+    """Return at most `_MAX_INITIAL_SAMPLES` of the indices, evenly spread."""
+    count = min(len(indices), _MAX_INITIAL_SAMPLES)
+    places = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
+    return [int(indices[place]) for place in places]
 
 
 def _is_finite(dataset: TorchDataset) -> bool:

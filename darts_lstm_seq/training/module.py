@@ -33,6 +33,7 @@ from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 from darts_lstm_seq.training.ensemble_sampling import EnsembleSampling
 from darts_lstm_seq.training.features import Features, split_by_component
+from darts_lstm_seq.training.fine_tuning import FineTuningGuard
 from darts_lstm_seq.training.initialization import (
     fit_share_and_biases,
     quantile_biases,
@@ -76,6 +77,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
     rin: InstanceNorm | None
     optimizer_kwargs: dict[str, Any]
     export_dtype = torch.float32  # of the inputs of an exported graph
+    _guard: FineTuningGuard | None = None
 
     def __init__(
         self,
@@ -229,6 +231,17 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             self._initialize_skip(batch, n_windows * self.n_targets)
             if isinstance(self.likelihood, QuantileRegression):
                 self._initialize_quantiles(batch)
+
+    def guard_fine_tuning(self, batch: TorchTrainingBatch) -> None:
+        """Keep the present weights if the next training makes the forecasts of a batch worse."""
+        self._guard = FineTuningGuard(self, batch)
+
+    @override
+    def on_fit_end(self) -> None:
+        super().on_fit_end()
+        if self._guard is not None:
+            self._guard.settle(self)
+            self._guard = None
 
     @torch.no_grad()
     def fit_scales(self, batch: TorchTrainingBatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from darts import TimeSeries
 from darts.metrics import mae
 from darts.models import ConformalNaiveModel, NaiveEnsembleModel, NaiveSeasonal
@@ -19,6 +20,7 @@ from oracles import pretrained_quantiles
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.model import pretrained
 from darts_lstm_seq.model.pretrained import choose_season, networks
+from darts_lstm_seq.model.stacking import fit_together
 
 SEASONS = [1, 4, 7, 12, 24, 52]
 FREQUENCIES = {1: "YS", 4: "QS", 7: "D", 12: "MS", 24: "h", 52: "W-MON"}
@@ -210,6 +212,24 @@ def test_fit_adapts_and_chooses_for_good(make: Any) -> None:
     np.testing.assert_array_equal(
         model.untrained_model().predict(4, series).values(), before.values()
     )
+
+
+@pytest.mark.parametrize("kind", ["alone", "stack"])
+def test_a_fit_that_makes_the_newest_horizon_worse_is_undone(make: Any, kind: str) -> None:
+    series = [sine(60, level=10, noise=0.3), sine(70, level=10, noise=0.3, seed=1)]
+    expected = make().predict(4, series)
+    for climbs in (True, False):
+        settings = {"lr": 1e-3, "maximize": climbs}
+        options = {"optimizer_cls": torch.optim.Adam, "optimizer_kwargs": settings}
+        models = [make(n_epochs=2, **options) for _ in series]
+        if kind == "alone":
+            for model, target in zip(models, series, strict=True):
+                model.fit(target)
+        else:
+            fit_together(models, [{"series": target} for target in series])
+        for model, forecast in zip(models, expected, strict=True):
+            is_equal = np.allclose(model.predict(4).values(), forecast.values(), rtol=1e-6)
+            assert is_equal == climbs
 
 
 def test_with_no_epoch_fit_keeps_the_weights_of_the_shortest_series(make: Any) -> None:
