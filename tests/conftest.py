@@ -19,6 +19,15 @@ settings.load_profile("repeatable")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+# tests of half a minute each come first, so that no worker waits for one at the end
+_LONGEST = ("test_examples", "test_readme", "test_distributed", "test_many_series", "test_backtest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest modules first; the others keep their order."""
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence Lightning and Darts, and keep their files out of the checkout."""

@@ -220,10 +220,15 @@ class BatchTrainingDataset(_BatchedDataset, SequentialTorchTrainingDataset):
         }
         return samples, parts, self.size_of_both_chunks
 
-    @property
-    def newest(self) -> np.ndarray:
-        """The index of the newest sample of each series, `(S,)`; `[0]` for lists of samples."""
-        return self._samples.newest if self._buffers else np.zeros(1, int)
+    def of_last_horizon(self) -> list[int]:
+        """Return the samples that forecast steps of the last output chunk of each series."""
+        if not self._buffers:
+            return [0]
+        oldest, newest = self._samples.oldest, self._samples.newest
+        ends = np.minimum(oldest, newest + (self.output_chunk_length - 1) // self.stride)
+        return np.concatenate(
+            [np.arange(a, b + 1) for a, b in zip(newest, ends, strict=True)]
+        ).tolist()
 
     def __getitems__(
         self, indices: Sequence[int]

@@ -725,7 +725,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             else:
                 setup["model"].fit_scales(batch)
                 pretrained.load_weights(setup["model"], self.pretrained_season)
-                newest = getattr(train_dataset, "newest", [0])
+                is_ours = isinstance(train_dataset, BatchTrainingDataset)
+                newest = train_dataset.of_last_horizon() if is_ours else [0]
                 setup["model"].guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
         setup["model"].reset_dropout_masks(min(self.batch_size, n_windows))
         return setup

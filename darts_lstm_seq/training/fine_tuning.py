@@ -27,7 +27,8 @@ class FineTuningGuard:
     module
         The module before training.
     batch
-        The newest training window of each series.
+        The training windows that forecast steps of the last output chunk of each series: a single
+        window of each would decide by chance.
     """
 
     def __init__(self, module: "LSTMSeqModule", batch: TorchTrainingBatch) -> None:

@@ -21,6 +21,7 @@ from darts.utils.data.torch_datasets.utils import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import white_noise
 from torch.utils.data import DataLoader, Subset
 
 from darts_lstm_seq import LSTMSeqModel
@@ -570,3 +571,29 @@ def test_a_dataset_of_other_samples_meets_darts_error(tiny: dict[str, Any]) -> N
 
     with pytest.raises(ValueError, match="must return a `TorchTrainingSample`"):
         LSTMSeqModel(4, 3, **tiny).fit_from_dataset(Tuples(**Case((20,)).training()))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("max_samples", [None, 2])
+def test_samples_of_the_last_horizon(stride: int, max_samples: int | None) -> None:
+    lengths, before, after = [30, 11, 10], 5, 4
+    dataset = BatchTrainingDataset(
+        [white_noise(length, seed=length) for length in lengths],
+        input_chunk_length=before,
+        output_chunk_length=after,
+        stride=stride,
+        max_samples_per_ts=max_samples,
+    )
+    chosen = dataset.of_last_horizon()
+    assert len(set(chosen)) == len(chosen)
+    for sample in range(len(dataset)):
+        label = dataset[sample].future_target[0]
+        places = [
+            (length, int(np.flatnonzero((series.values() == label).all(axis=1))[0]))
+            for length, series in zip(lengths, dataset.series, strict=True)
+            if (series.values() == label).all(axis=1).any()
+        ]
+        (length, start), *_ = places
+        is_last = start + after > length - after
+        repeated = any(np.array_equal(dataset[s].future_target[0], label) for s in chosen)
+        assert (sample in chosen or repeated) == is_last

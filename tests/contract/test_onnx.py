@@ -143,12 +143,12 @@ def test_every_likelihood_in_both_precisions(
     if family != "Dirichlet":
         series = series[series.components[0]]
     likelihood = getattr(families, f"{family}Likelihood")()
-    model = LSTMSeqModel(10, 4, likelihood=likelihood, **tiny).fit(series)
+    model = LSTMSeqModel(3, 2, likelihood=likelihood, **tiny).fit(series)
     path = tmp_path / "model.onnx"
     model.to_onnx(str(path))
     session = onnxruntime.InferenceSession(str(path))
-    window = series.values()[None, -10:]
+    window = series.values()[None, -3:]
     (raw,) = session.run(None, {session.get_inputs()[0].name: window})
     parameters = likelihood.predict_likelihood_parameters(torch.as_tensor(raw))
-    expected = model.predict(4, predict_likelihood_parameters=True).values()
+    expected = model.predict(2, predict_likelihood_parameters=True).values()
     np.testing.assert_allclose(parameters.flatten(), expected.flatten(), rtol=1e-5)
