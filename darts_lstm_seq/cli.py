@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from darts import TimeSeries
 
 # the names in `comparison.baselines.MODELS`, whose import takes seconds
-MODELS = ["LSTMSeqModel", "ARIMA", "ExponentialSmoothing", "Theta", "NaiveSeasonal", "NaiveDrift"]
+MODELS = [
+    "LSTMSeqModel",
+    "LSTMSeqModel.from_pretrained",
+    "ARIMA",
+    "ExponentialSmoothing",
+    "Theta",
+    "NaiveSeasonal",
+    "NaiveDrift",
+]
 _PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
 # parameters of `data.read_csv` that describe the format of the file
 _FILE_FORMAT = ("date_format", "separator", "decimal", "encoding")

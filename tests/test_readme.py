@@ -39,7 +39,11 @@ def test_every_block_is_looked_at() -> None:
 
 @pytest.mark.slow
 def test_the_python_runs_each_block_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
-    first, second = (run([sys.executable, "-c", code], tmp_path) for code in PYTHON)
+    zero_shot, first, second = (run([sys.executable, "-c", code], tmp_path) for code in PYTHON)
+    quantiles = [line.split()[1:] for line in zero_shot.splitlines() if line.startswith("2002-")]
+    assert len(quantiles) == 12
+    for low, median, high in quantiles:
+        assert 360 < float(low) < float(median) < float(high) < 380
     label, score = first.splitlines()[-1].split()  # what precedes it is Lightning's progress
     assert label == "MASE"
     assert 0 < float(score) < 1

@@ -11,6 +11,7 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.utils import SeasonalityMode
 
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.model.pretrained import networks
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
@@ -57,9 +58,21 @@ def _lstm(season: int, horizon: int, length: int) -> ForecastingModel:
     )
 
 
+def _pretrained(season: int, horizon: int, length: int) -> ForecastingModel:
+    known = networks().get(season)
+    is_long_enough = known is not None and length >= known.parameters["input_chunk_length"][0]
+    return LSTMSeqModel.from_pretrained(
+        season if is_long_enough else None,
+        n_epochs=0,
+        random_state=42,
+        pl_trainer_kwargs=dict(QUIET_TRAINER),
+    )
+
+
 # each creates a model for a season, a horizon and a training length, all in time steps
 MODELS: dict[str, Callable[[int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
+    "LSTMSeqModel.from_pretrained": _pretrained,
     "ARIMA": _arima,
     "ExponentialSmoothing": _exponential_smoothing,
     "Theta": _theta,

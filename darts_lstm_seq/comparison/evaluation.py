@@ -158,7 +158,9 @@ def _evaluate(
     # LSTMSeqModel masks missing values itself
     if np.isnan(series.values(copy=False)).any() and not isinstance(model, LSTMSeqModel):
         training_parts = MissingValuesFiller().transform(training_parts)
-    n_samples = _SAMPLES if model.supports_likelihood_parameter_prediction else 1
+    # a pre-trained model returns the median itself
+    is_sampled = not (isinstance(model, LSTMSeqModel) and model.pretrained_season is not None)
+    n_samples = _SAMPLES if is_sampled and model.supports_likelihood_parameter_prediction else 1
     if series.n_components > 1 and not model.supports_multivariate:
         model = MultivariateModel(model)
     forecasts, fit_seconds, predict_seconds = _forecast_folds(
