@@ -298,8 +298,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             Parameters of ``LSTMSeqModel`` that concern training and prediction, such as
             ``n_epochs``, ``optimizer_kwargs``, ``batch_size``, ``random_state`` or
             ``pl_trainer_kwargs``. Without covariates the automatic ``n_epochs`` give ten steps, at
-            least two epochs, at a learning rate of 3e-4. With ``n_epochs=0``, ``fit()`` trains
-            nothing.
+            least two epochs, at a learning rate of 3e-4; the ``batch_size`` is 128 and static
+            covariates are not used. With ``n_epochs=0``, ``fit()`` trains nothing.
 
         Returns
         -------

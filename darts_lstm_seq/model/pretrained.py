@@ -28,6 +28,7 @@ from darts.utils.ts_utils import series2seq
 from torch import Tensor, nn
 
 from darts_lstm_seq.model.backtest import select_series
+from darts_lstm_seq.model.defaults import FINE_TUNING_BATCH_SIZE
 from darts_lstm_seq.model.seasons import detect_season, find_seasonality
 from darts_lstm_seq.training.module import LSTMSeqModule
 
@@ -177,7 +178,7 @@ def make(cls: type[Model], season: int | None, kwargs: dict[str, Any]) -> Model:
     return cls(
         **parameters,
         pretrained_season=AUTO if season is None else int(season),
-        **{"use_static_covariates": False, **kwargs},
+        **{"use_static_covariates": False, "batch_size": FINE_TUNING_BATCH_SIZE, **kwargs},
     )
 
 
