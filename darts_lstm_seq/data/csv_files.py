@@ -171,7 +171,7 @@ def series_from_frame(frame: Any) -> TimeSeries | dict[Any, TimeSeries]:
     Examples
     --------
     >>> import pandas as pd
-    >>> from darts_lstm_seq.data.csv_files import series_from_frame
+    >>> from darts_lstm_seq.data import series_from_frame
     >>> days = pd.date_range("2024-01-01", periods=3)
     >>> frame = pd.DataFrame({"shop": ["a"] * 3 + ["b"] * 3, "day": [*days, *days], "sales": 1.5})
     >>> {name: len(series) for name, series in series_from_frame(frame).items()}

@@ -130,7 +130,7 @@ def _excel(file: io.BytesIO) -> tuple[list[str], pd.DataFrame]:
 
 
 def _texts(values: list[Any]) -> list[str]:
-    plain = {float: repr, int: str, str: str}  # for speed
+    plain: dict[type, Callable[[Any], str]] = {float: repr, int: str, str: str}  # for speed
     types = set(map(type, values))
     return list(map(plain.get(types.pop(), _text) if len(types) == 1 else _text, values))
 

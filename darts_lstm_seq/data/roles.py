@@ -29,6 +29,7 @@ logger = get_logger(__name__)
 _FEWEST_ROWS = 12
 # columns that a description names
 _MOST_NAMES = 8
+_MONTH = re.compile(r"(0?[1-9]|1[0-2])\.[12][0-9]{3}")  # dates that are numbers, too
 _INTEGER = re.compile("[+-]?[0-9]{1,15}")
 
 
@@ -59,13 +60,13 @@ def values_by_time(
                 f"{table.path} has a single column: dates and numbers are needed. Name the "
                 f"separator (separator=, --separator), if there are more."
             )
+        _check_layout(table)
         whose, names = _series_of_rows(table, series)
         time = time or find_time(table, series, values, date_format)
         steps = None if date_format else _parse_steps(table.columns[time], whose)
         if steps is not None:
             times: pd.Index = pd.Index(steps)
         else:
-            _check_layout(table)
             times = parse_dates(table, time, whose, date_format, freq)
         _check_unique(table, series, time, whose, times)
         if values:
@@ -154,8 +155,8 @@ def find_time(
         cell = _first(table, name)
         return fits_format(cell, date_format) if date_format else _is_date(cell)
 
-    def is_number_and_date(name: str) -> bool:  # 2024.10, but not 12.24 beside 15.30
-        return all(may_be_date(cell) for cell in set(map(str.strip, table.columns[name])))
+    def is_number_and_date(name: str) -> bool:
+        return all(map(_MONTH.fullmatch, map(str.strip, table.columns[name])))
 
     def is_step(name: str) -> bool:
         return _parse_steps(table.columns[name], whose) is not None
