@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from darts_lstm_seq import __version__
 from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
+from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
 from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
 from darts_lstm_seq.comparison.results_folder import ResultsFolder
@@ -149,7 +150,8 @@ def compare(
         Folder for `scores.csv`, `forecasts.csv` and, for many series, `per_series.csv`. The results
         of many series are stored as they arrive, and a repeated call evaluates only the series that
         are missing or whose results are damaged. In these files, for people, an apostrophe precedes
-        texts that start with ``= + - @``, a tab or a line break, which a spreadsheet may run.
+        texts that start with ``= + - @``, a tab or a line break, which a spreadsheet may run. A log
+        message names other data whose results they replace.
     random_state
         Seed of the `LSTMSeqModel` of `MODELS`.
 
@@ -210,6 +212,8 @@ def compare(
     count_workers(n_jobs)
     if not isinstance(series, TimeSeries):
         return _compare_many(_by_name(series), evaluation, show_progress, n_jobs, out)
+    if out is not None:
+        warn_of_other_results(out, {0: series})
     progress = partial(tqdm, desc="Comparing", disable=not show_progress)
     table, forecasts = evaluation.run(series, progress)
     table = table.sort_values(["MASE", "RMSE"], kind="stable").reset_index(drop=True)
@@ -232,6 +236,7 @@ def _compare_many(
     if out is not None:
         for name in series:
             check_name(name)
+        warn_of_other_results(out, series)
     run = partial(_run_chunks, series, names, evaluation, show_progress, n_jobs)
     if out is None:
         results = list(run(list(names)))
