@@ -61,6 +61,7 @@ def make_module(
         "use_training_level": False,
         "anneal_lr": False,
         "low_data": False,
+        "predict_median": False,
         "lr_multiplier": 1.0,
         "n_members": 1,
         "input_chunk_length": L,
