@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darts_lstm_seq.callbacks import PrintLoss
+    from darts_lstm_seq.comparison.baselines import baseline_models
     from darts_lstm_seq.comparison.compare import Comparison, compare
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
@@ -18,10 +19,18 @@ _MODULES = {
     "Comparison": "comparison.compare",
     "LSTMSeqModel": "model.lstm_seq_model",
     "PrintLoss": "callbacks",
+    "baseline_models": "comparison.baselines",
     "compare": "comparison.compare",
 }
 
-__all__ = ["Comparison", "LSTMSeqModel", "PrintLoss", "__version__", "compare"]
+__all__ = [
+    "Comparison",
+    "LSTMSeqModel",
+    "PrintLoss",
+    "__version__",
+    "baseline_models",
+    "compare",
+]
 
 
 def __getattr__(name: str) -> Any:

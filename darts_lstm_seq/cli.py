@@ -76,15 +76,19 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "file",
         nargs="?",
-        metavar="FILE.csv",
-        help="a CSV file with a header line; default: monthly CO2 at Mauna Loa",
+        metavar="FILE",
+        help="a CSV, Excel or Parquet file with a header line, compressed or not, or - for "
+        "standard input; default: monthly CO2 at Mauna Loa",
     )
-    compare.add_argument("--time", metavar="COLUMN", help="column of dates; default: the first")
+    compare.add_argument(
+        "--time", metavar="COLUMN", help="column of dates; default: the first with some"
+    )
     compare.add_argument(
         "--value",
         nargs="+",
         metavar="COLUMN",
-        help="columns to forecast; default: all numeric ones",
+        help="columns to forecast; default: all numeric ones, except row numbers and "
+        "parts of dates",
     )
     compare.add_argument(
         "--series",
@@ -102,9 +106,16 @@ def _parser() -> argparse.ArgumentParser:
         "--separator", help="column separator; default: tab, semicolon, bar or comma"
     )
     compare.add_argument("--decimal", help="decimal sign; default: the one that all numbers have")
-    compare.add_argument("--encoding", help="encoding of the file; default: UTF-8")
+    compare.add_argument("--encoding", help="encoding of the file; default: UTF-8 or UTF-16")
     compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
+    compare.add_argument(
+        "--seasonality",
+        type=int,
+        metavar="STEPS",
+        help="steps of a season; default: by the frequency",
+    )
     compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
+    compare.add_argument("--seed", type=int, default=42, help="seed of the LSTM (%(default)s)")
     compare.add_argument(
         "--models",
         nargs="+",
@@ -161,6 +172,8 @@ def _compare(parsed: argparse.Namespace) -> int:
             parsed.horizon,
             parsed.models,
             parsed.folds,
+            parsed.seasonality,
+            random_state=parsed.seed,
             n_jobs=parsed.n_jobs,
             out=parsed.out,
         )
@@ -182,11 +195,11 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
     if parsed.file is None:
-        # as in `--value a b FILE.csv`, where the file is parsed as a value
+        # as in `--value a b FILE`, where the file is parsed as a value
         names = ("time", "value", "series", "freq", *_FILE_FORMAT)
         given = [name.replace("_", "-") for name in names if getattr(parsed, name)]
         if given:
-            raise ValueError(f"--{given[0]} needs a FILE.csv, which must come before the options.")
+            raise ValueError(f"--{given[0]} needs a FILE, which must come before the options.")
         from darts_lstm_seq.data import co2_monthly
 
         return co2_monthly()

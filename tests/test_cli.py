@@ -1,14 +1,16 @@
 """The files that the command writes; invalid input ends with one line and exit code 2."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from darts.models import LinearRegressionModel
+from darts.models import LinearRegressionModel, NaiveSeasonal
 
 from darts_lstm_seq.cli import MODELS, main
 from darts_lstm_seq.comparison.baselines import MODELS as LIBRARY_MODELS
@@ -72,6 +74,24 @@ def test_a_file_from_a_german_spreadsheet(tmp_path: Path) -> None:
     assert forecasts["actual"].max() == 72018
 
 
+def test_a_table_from_standard_input_with_a_season_and_a_seed(
+    table: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    seen = []
+
+    def make(season: int, horizon: int, length: int, random_state: int) -> NaiveSeasonal:
+        seen.append((season, random_state))
+        return NaiveSeasonal(K=season)
+
+    monkeypatch.setitem(LIBRARY_MODELS, "LSTMSeqModel", make)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(table.read_bytes())))
+    arguments = ["compare", "-", "--models", "LSTMSeqModel", "--seasonality", "6", "--seed", "7"]
+    assert main(arguments) == 0
+    assert seen == [(6, 7)]
+    scores = pd.read_csv(tmp_path / "darts-lstm-seq-out" / "scores.csv")
+    assert scores["seasonality"].tolist() == [6]
+
+
 def test_models_that_fail_are_reported(
     table: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
@@ -126,9 +146,9 @@ def test_a_bad_file_ends_with_one_line_and_code_2(
         (["--folds", "0"], "`folds` must be an integer >= 1, received 0"),
         (["--models", "Prophet"], "argument --models: invalid choice: 'Prophet'"),
         (["--models"], "argument --models: expected at least one argument"),
-        (["--value", "a", "table.csv"], "--value needs a FILE.csv, which must come before"),
-        (["--freq", "D"], "--freq needs a FILE.csv"),
-        (["--date-format", "%Y"], "--date-format needs a FILE.csv"),
+        (["--value", "a", "table.csv"], "--value needs a FILE, which must come before"),
+        (["--freq", "D"], "--freq needs a FILE"),
+        (["--date-format", "%Y"], "--date-format needs a FILE"),
         (["--out", "file/out"], "file/out: Not a directory"),
         (["http://localhost/table.csv"], "No such file"),
     ],

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import (
     TorchInferenceBatch,
@@ -62,3 +63,13 @@ def tensors_of(batch: Any) -> dict[str, Tensor]:
 def map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to each tensor of one of Darts' named batches or inputs."""
     return batch.replace(**{name: function(x) for name, x in tensors_of(batch).items()})
+
+
+def move_batch(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of one of Darts' named batches by name; itself where it is there already.
+
+    Lightning's recursive search is slower (`benchmarks/bench_fit.py`).
+    """
+    if batch.past_target.device == device:
+        return batch
+    return map_tensors(batch, lambda x: x.to(device, non_blocking=True))

@@ -1,4 +1,4 @@
-"""The random order of training samples: PyTorch's own, without a Python list of all indices.
+"""Darts' data module, with a random order that takes little memory, and batches moved by name.
 
 A `DataLoader` that shuffles makes a list of all sample indices, 48 bytes each: several times the
 memory of a long series, whose windows are not copied.
@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import RandomSampler
 from typing_extensions import override
 
+from darts_lstm_seq.batching.batches import move_batch
 from darts_lstm_seq.compat import TorchDataModule
 
 # number of sample indices that are Python objects at a time
@@ -59,6 +60,13 @@ class CompactDataModule(TorchDataModule):
             batch_size=module.batch_size,
             dataloader_kwargs={**module.dataloader_kwargs, "shuffle": module.shuffle},
         )
+
+    @override
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move the tensors of a Darts batch; in a module, Lightning would warn about it."""
+        return move_batch(batch, device)
 
     @override
     def train_dataloader(self) -> Any:

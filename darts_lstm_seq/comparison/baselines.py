@@ -6,12 +6,14 @@ series; none is tuned to a data set. They are fitted and scored in `evaluation.p
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from darts import TimeSeries
 from darts.models import ARIMA, ExponentialSmoothing, NaiveDrift, NaiveSeasonal, Theta
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.utils import SeasonalityMode
 
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.pretrained import networks
+from darts_lstm_seq.model.seasons import find_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
@@ -28,49 +30,51 @@ QUIET_TRAINER = {
 }
 
 
-def _arima(season: int, horizon: int, length: int) -> ForecastingModel:
+def _arima(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
     # the airline model for seasonal series, ARIMA(1, 1, 1) for others
     if 1 < season <= _LONGEST_ARIMA_SEASON:
         return ARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
     return ARIMA(p=1, d=1, q=1)
 
 
-def _exponential_smoothing(season: int, horizon: int, length: int) -> ForecastingModel:
+def _exponential_smoothing(
+    season: int, horizon: int, length: int, random_state: int
+) -> ForecastingModel:
     if season > 1:
         return ExponentialSmoothing(seasonal_periods=season)
     return ExponentialSmoothing(seasonal=SeasonalityMode.NONE)
 
 
-def _theta(season: int, horizon: int, length: int) -> ForecastingModel:
+def _theta(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
     mode = SeasonalityMode.ADDITIVE if season > 1 else SeasonalityMode.NONE
     return Theta(seasonality_period=season if season > 1 else None, season_mode=mode)
 
 
-def _lstm(season: int, horizon: int, length: int) -> ForecastingModel:
+def _lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
     # three seasons of input show the repetition; half of the training part is left for windows
     wanted = max(3 * season, 2 * horizon)
     input_length = max(1, min(wanted, (length - horizon) // 2))
     return LSTMSeqModel(
         input_chunk_length=input_length,
         output_chunk_length=horizon,
-        random_state=42,
+        random_state=random_state,
         pl_trainer_kwargs=dict(QUIET_TRAINER),
     )
 
 
-def _pretrained(season: int, horizon: int, length: int) -> ForecastingModel:
+def _pretrained(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
     known = networks().get(season)
     is_long_enough = known is not None and length >= known.parameters["input_chunk_length"][0]
     return LSTMSeqModel.from_pretrained(
         season if is_long_enough else None,
         n_epochs=0,
-        random_state=42,
+        random_state=random_state,
         pl_trainer_kwargs=dict(QUIET_TRAINER),
     )
 
 
-# each creates a model for a season, a horizon and a training length, all in time steps
-MODELS: dict[str, Callable[[int, int, int], ForecastingModel]] = {
+# each creates a model for a season, a horizon and a training length, all in time steps, and a seed
+MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
     "LSTMSeqModel.from_pretrained": _pretrained,
     "ARIMA": _arima,
@@ -106,7 +110,51 @@ def check_models(models: Models) -> list[str]:
 
 
 def make_models(models: Models, *sizes: int) -> dict[str, ForecastingModel]:
-    """Return the models by name, created for a season, a horizon and a training length."""
+    """Return the models by name, created for a season, a horizon, a training length and a seed."""
     if isinstance(models, Mapping):
         return {str(name): model for name, model in models.items()}
     return {name: MODELS[name](*sizes) for name in check_models(models)}
+
+
+def baseline_models(
+    series: TimeSeries, horizon: int, seasonality: int | None = None, random_state: int = 42
+) -> dict[str, ForecastingModel]:
+    """Return the default models of `compare`, to be changed, fitted or compared with others.
+
+    Parameters
+    ----------
+    series
+        What the models are to be fitted to; in `compare` it is the training part of the first fold.
+        Its length and frequency decide the input length of the LSTM and the season of all.
+    horizon
+        Number of time steps to forecast at once.
+    seasonality
+        Number of time steps of a season; by default as in `compare`.
+    random_state
+        Seed of the LSTM.
+
+    Returns
+    -------
+    dict[str, ForecastingModel]
+        Darts models by name, not fitted.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq import baseline_models, compare
+    >>> from darts_lstm_seq.data import nile
+    >>> models = baseline_models(nile()[:-15], horizon=5)
+    >>> sorted(models)
+    ['ARIMA', 'ExponentialSmoothing', 'LSTMSeqModel', 'LSTMSeqModel.from_pretrained', 'NaiveDrift',
+     'NaiveSeasonal', 'Theta']
+    >>> some = {"drift": models["NaiveDrift"], "last year": models["NaiveSeasonal"]}
+    >>> len(compare(nile(), horizon=5, models=some, show_progress=False).scores)
+    2
+    """
+    season = usable_seasonality(series, len(series), seasonality)
+    return make_models(None, season, horizon, len(series), random_state)
+
+
+def usable_seasonality(series: TimeSeries, length: int, seasonality: int | None) -> int:
+    """Return the season of models that are fitted to so many steps of a series; 1 for none."""
+    season = find_seasonality(series) if seasonality is None else seasonality
+    return 1 if 2 * season > length else season  # less than two seasons tell nothing of it

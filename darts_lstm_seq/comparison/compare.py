@@ -22,9 +22,12 @@ from tqdm.auto import tqdm
 from darts_lstm_seq import __version__
 from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
+from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
 from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
 from darts_lstm_seq.comparison.results_folder import ResultsFolder
+from darts_lstm_seq.data import series_from_frame
+from darts_lstm_seq.data.frame_table import is_frame
 from darts_lstm_seq.parallel import chunk_ranges, count_workers, run_chunks
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ class Comparison:
 
 
 def compare(
-    series: TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries],
+    series: TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries] | Any,
     horizon: int,
     models: Models = None,
     folds: int = 3,
@@ -109,6 +112,7 @@ def compare(
     show_progress: bool = True,
     n_jobs: int | None = None,
     out: str | Path | None = None,
+    random_state: int = 42,
 ) -> Comparison:
     """Backtest several models on the same folds of one or many series, and rank them.
 
@@ -116,11 +120,14 @@ def compare(
     ----------
     series
         The series to forecast, of one or more components; or a sequence, or a mapping of names to
-        series, each of which is forecast independently.
+        series, each of which is forecast independently. A data frame of pandas, or of any library
+        that narwhals reads, is taken for one series, or for several where dates are there twice and
+        a column of text tells them apart (see `data.series_from_frame`).
     horizon
         Number of time steps to forecast in each fold.
     models
         Names out of `MODELS`, or a mapping of names to Darts models; all of `MODELS` by default.
+        `baseline_models` creates those of `MODELS`, to be changed or to stand beside your own.
         Univariate models are fitted to each component separately. Models with a likelihood are
         scored by the median of their forecast.
     folds
@@ -143,7 +150,10 @@ def compare(
         Folder for `scores.csv`, `forecasts.csv` and, for many series, `per_series.csv`. The results
         of many series are stored as they arrive, and a repeated call evaluates only the series that
         are missing or whose results are damaged. In these files, for people, an apostrophe precedes
-        texts that start with ``= + - @``, a tab or a line break, which a spreadsheet may run.
+        texts that start with ``= + - @``, a tab or a line break, which a spreadsheet may run. A log
+        message names other data whose results they replace.
+    random_state
+        Seed of the `LSTMSeqModel` of `MODELS`.
 
     Returns
     -------
@@ -194,11 +204,16 @@ def compare(
         check_positive_integer("folds", folds),
         models,
         None if seasonality is None else check_positive_integer("seasonality", seasonality),
+        check_positive_integer("random_state", random_state, 0),
     )
+    if is_frame(series):
+        series = series_from_frame(series)
     check_models(models)
     count_workers(n_jobs)
     if not isinstance(series, TimeSeries):
         return _compare_many(_by_name(series), evaluation, show_progress, n_jobs, out)
+    if out is not None:
+        warn_of_other_results(out, {0: series})
     progress = partial(tqdm, desc="Comparing", disable=not show_progress)
     table, forecasts = evaluation.run(series, progress)
     table = table.sort_values(["MASE", "RMSE"], kind="stable").reset_index(drop=True)
@@ -221,6 +236,7 @@ def _compare_many(
     if out is not None:
         for name in series:
             check_name(name)
+        warn_of_other_results(out, series)
     run = partial(_run_chunks, series, names, evaluation, show_progress, n_jobs)
     if out is None:
         results = list(run(list(names)))

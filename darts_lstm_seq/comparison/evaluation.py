@@ -25,9 +25,13 @@ from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from threadpoolctl import threadpool_limits
 
-from darts_lstm_seq.comparison.baselines import Models, check_models, make_models
+from darts_lstm_seq.comparison.baselines import (
+    Models,
+    check_models,
+    make_models,
+    usable_seasonality,
+)
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
-from darts_lstm_seq.model.seasons import find_seasonality
 from darts_lstm_seq.model.stacking import fit_together
 from darts_lstm_seq.parallel import process_lock
 
@@ -48,6 +52,7 @@ class Evaluation:
     folds: int
     models: Models = None
     seasonality: int | None = None
+    random_state: int = 42
 
     def run(
         self, series: TimeSeries, progress: Callable[[Iterable[str]], Iterable[str]] = iter
@@ -73,10 +78,8 @@ class Evaluation:
         """
         _check_series(series, self.horizon, self.folds)
         train_length = len(series) - self.folds * self.horizon
-        season = find_seasonality(series) if self.seasonality is None else self.seasonality
-        if 2 * season > train_length:
-            season = 1  # it cannot be estimated from less than two seasons
-        models = make_models(self.models, season, self.horizon, train_length)
+        season = usable_seasonality(series, train_length, self.seasonality)
+        models = make_models(self.models, season, self.horizon, train_length, self.random_state)
         settings = {"folds": self.folds, "horizon": self.horizon, "seasonality": season}
         rows, forecasts = [], []
         # models this small gain nothing from more threads, and lose a lot on busy cores: with two

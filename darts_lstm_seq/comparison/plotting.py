@@ -1,8 +1,10 @@
 """Plots of a comparison and of training losses; scores are computed elsewhere.
 
-Drawing is matplotlib's. Every function returns a figure that is closed in `pyplot`: a notebook
-displays it once, `figure.savefig` writes it to a file.
+Drawing is matplotlib's. Every function returns a figure that is open in `pyplot`: `plt.show()` and
+a notebook display it, `figure.savefig` writes it to a file.
 """
+
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -15,6 +17,19 @@ from matplotlib.figure import Figure
 _FIRST = "LSTMSeqModel"
 _FIRST_COLOUR = "#d62728"
 _COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c564b", "#7f7f7f"]
+# a picture of more would be too high to look at
+_MOST_COMPONENTS = 6
+
+
+class _Figure(Figure):
+    """A figure that a notebook displays once."""
+
+    number: int  # by which `pyplot` knows an open figure
+
+    def _ipython_display_(self) -> None:
+        """Leave an open figure to the notebook, which shows those at the end of a cell anyway."""
+        if not plt.fignum_exists(self.number):
+            raise NotImplementedError  # then IPython shows it as any other figure
 
 
 def plot_comparison(
@@ -32,7 +47,7 @@ def plot_comparison(
     forecasts, scores
         Tables as in `Comparison`.
     component
-        The component to plot; all by default.
+        The component to plot; by default all, of more than six the first six.
 
     Returns
     -------
@@ -61,6 +76,8 @@ def plot_comparison(
     if forecasts.empty:
         raise ValueError("`forecasts` is empty: no model could be fitted; see `scores['error']`.")
     components = list(series.components) if component is None else [component]
+    omitted = len(components) - _MOST_COMPONENTS
+    components = components[:_MOST_COMPONENTS]
     scored = scores[scores["model"].isin(forecasts["model"])]
     others = (name for name in scored["model"] if name != _FIRST)
     colours = dict(zip(others, _COLOURS * len(scored), strict=False)) | {_FIRST: _FIRST_COLOUR}
@@ -80,6 +97,7 @@ def plot_comparison(
         sharey="row" if len(components) > 1 else "all",
         squeeze=False,
         layout="constrained",
+        FigureClass=_Figure,
     )
     for axis, (part, name, value) in zip(axes.flat, panels, strict=False):
         drawn = forecasts[(forecasts["model"] == name) & (forecasts["component"] == part)]
@@ -94,10 +112,12 @@ def plot_comparison(
     for index in range(len(panels), axes.size):  # unused; the panels above show the dates
         axes.flat[index].remove()
         axes.flat[index - columns].tick_params(labelbottom=True)
-    figure.suptitle(
-        f"{folds} folds of horizon {horizon}, each model refitted for every fold", fontsize=11
-    )
-    plt.close(figure)  # otherwise a notebook displays it twice
+    title = f"{folds} folds of horizon {horizon}, each model refitted for every fold"
+    if omitted > 0:
+        title += f"\n{_MOST_COMPONENTS} of {omitted + _MOST_COMPONENTS} components"
+    figure.suptitle(title, fontsize=11)
+    lines, labels = axes[0, 0].get_legend_handles_labels()
+    _legend_below(figure, lines, labels)
     return figure
 
 
@@ -137,22 +157,26 @@ def plot_losses(metrics: pd.DataFrame) -> Figure:
             f"{list(metrics.columns)}. With "
             f"`pl_trainer_kwargs={{'logger': CSVLogger('logs')}}` Lightning writes such a table."
         )
-    figure, axis = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7, 3.5), layout="constrained", FigureClass=_Figure)
     for name, colour in zip(losses, [_FIRST_COLOUR, *_COLOURS * len(losses)], strict=False):
         logged = metrics.dropna(subset=[name])  # rows hold the metrics logged at one time
         axis.plot(logged["step"], logged[name], color=colour, label=name)
     axis.set(xlabel="training step", ylabel="loss")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
-    plt.close(figure)  # otherwise a notebook displays it twice
+    _legend_below(figure, *axis.get_legend_handles_labels())
     return figure
+
+
+def _legend_below(figure: Figure, lines: list[Any], labels: list[str]) -> None:
+    """Name the lines outside the axes, where they cover no data."""
+    figure.legend(lines, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
 
 
 def _draw(axis: Axes, history: TimeSeries, forecasts: pd.DataFrame, colour: str) -> None:
     times = history.time_index
     axis.plot(times, history.values().ravel(), color="0.25", linewidth=1.2, label="actual")
     for fold, part in forecasts.groupby("fold"):
-        label = "forecast" if fold == 1 else None
+        label = "forecast, in the colour of its model" if fold == 1 else None
         style = "-" if len(part) > 1 else "."  # a single point has no line
         axis.plot(part["time"], part["forecast"], style, color=colour, lw=1.8, label=label)
         axis.axvline(part["time"].iloc[0], color="0.75", linewidth=0.8, zorder=0)
@@ -161,6 +185,5 @@ def _draw(axis: Axes, history: TimeSeries, forecasts: pd.DataFrame, colour: str)
         locator = AutoDateLocator(minticks=2, maxticks=7)
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axis.legend(fontsize=8, frameon=False, loc="upper left")
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,6 @@
-"""Series to work with: the tutorial's sequence, real ones, and those of CSV files."""
+"""Series to work with: the tutorial's sequence, real ones, and those of files and data frames."""
 
-from darts_lstm_seq.data.csv_files import read_csv, read_many_csv
+from darts_lstm_seq.data.csv_files import read_csv, read_many_csv, series_from_frame
 from darts_lstm_seq.data.datasets import (
     co2_monthly,
     co2_weekly,
@@ -19,6 +19,7 @@ __all__ = [
     "read_csv",
     "read_many_csv",
     "sea_surface_temperature",
+    "series_from_frame",
     "sunspots",
     "us_macro",
 ]

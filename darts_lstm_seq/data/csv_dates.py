@@ -138,7 +138,8 @@ def _propose(table: Table, name: str, cells: list[str]) -> tuple[list[str], list
         raise ValueError(
             f"{table.path}: column {name!r} holds numbers ({first}, ...), not dates. Name the "
             f"column of the dates (time=, --time) or, where these are dates, their format "
-            f"(date_format=, --date-format: {(*formats, guess)[0]})."
+            f"(date_format=, --date-format: {(*formats, guess)[0]}). A column that counts steps "
+            f"must start at 0 or 1, without gaps."
         )
     if not formats:
         raise table.refusal(
@@ -153,6 +154,13 @@ def _propose(table: Table, name: str, cells: list[str]) -> tuple[list[str], list
 def may_be_date(text: str) -> bool:
     """Return whether a text has a format of dates that is known."""
     return any(rewrite(text) for rewrite, _ in _REWRITTEN) or bool(_formats(text))
+
+
+def fits_format(text: str, date_format: str) -> bool:
+    """Return whether a text has a format of `strptime`, or is ISO 8601."""
+    with suppress(ValueError):  # no format, which the caller will see
+        return not pd.isna(pd.to_datetime(text, format=date_format, errors="coerce"))
+    return False
 
 
 def _iso(cell: str) -> str:

@@ -1,7 +1,8 @@
 """Cells of text -> numbers: which columns hold some, and which sign goes before decimals.
 
 One decimal sign serves the whole file, and every cell must agree with it; where both the point and
-the comma fit and give different numbers, the caller is asked. Dates are left to `csv_dates`.
+the comma fit and give different numbers, the caller is asked. A currency or a percent sign is left
+out where all cells of a column have it. Dates are left to `csv_dates`.
 """
 
 import re
@@ -23,6 +24,11 @@ _GAPS = (
 _NAMES = {".": "point", ",": "comma"}
 _OTHER = {".": ",", ",": "."}
 _DIVIDERS = "'\u2019 \xa0\u202f"
+_UNIT = "[%\u2030$\xa2-\xa5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY)(?![A-Za-z])"
+_WITH_UNIT = re.compile(
+    rf"(?P<sign>[+\u2212-]?)\s*(?:(?P<before>{_UNIT})\s*(?P<first>[^\s].*)"
+    rf"|(?P<last>.*[^\s])\s*(?P<after>{_UNIT}))"
+)
 
 
 _END = "\0"  # between cells, none of which holds one
@@ -52,16 +58,46 @@ def are_row_numbers(cells: Sequence[str]) -> bool:
     return all(map(re.compile("[0-9]+").fullmatch, cells)) and len(set(cells)) == len(cells)
 
 
-def count_the_rows(cells: Sequence[str]) -> bool:
-    """Return whether cells are 0, 1, 2, ... or 1, 2, 3, ..."""
-    counted = [list(map(str, range(first, first + len(cells)))) for first in (0, 1)]
-    return list(map(str.strip, cells)) in counted
-
-
 def filled_cells(table: Table, name: str) -> dict[int, str]:
     """Return the cells of a column that are not missing, by their rows."""
     cells = enumerate(map(str.strip, table.columns[name]))
     return {row: cell for row, cell in cells if cell not in _GAPS}
+
+
+def without_unit(table: Table, name: str, texts: dict[int, str]) -> tuple[dict[int, str], str]:
+    """Return the cells of a column without their currency or percent sign, and the sign, if any.
+
+    Parameters
+    ----------
+    table, name
+        The column.
+    texts
+        Its `filled_cells`.
+
+    Raises
+    ------
+    ValueError
+        If most cells have a sign, but not all the same: $5 and 5 EUR, 12 % and 0.13.
+    """
+    if not texts or not _WITH_UNIT.fullmatch(next(iter(texts.values()))):
+        return texts, ""
+    found, units = {}, {}
+    for row, text in texts.items():
+        if (match := _WITH_UNIT.fullmatch(text)) and is_number(number := _number_in(match)):
+            found[row], units[row] = number, match["before"] or match["after"]
+    if 2 * len(found) < len(texts):  # a column of text
+        return texts, ""
+    unit = next(iter(units.values()))
+    for row, text in texts.items():
+        if units.get(row, unit) != unit or (row not in units and is_number(text)):
+            raise table.refusal(
+                name, row, f"does not have the {unit!r} of other cells. Write all cells alike."
+            )
+    return texts | found, unit
+
+
+def _number_in(match: re.Match[str]) -> str:
+    return match["sign"] + (match["first"] or match["last"])
 
 
 def holds_numbers(texts: Collection[str]) -> bool:
@@ -97,22 +133,24 @@ def parse_numbers(
         If a cell is no number or not finite, a column is empty, or both signs fit all cells and
         give different numbers.
     """
-    decimal = decimal or _find_decimal(table, columns)
+    of_text = {name: texts for name, texts in columns.items() if name not in table.numeric}
+    decimal = decimal or _find_decimal(table, of_text)
     if decimal not in _NAMES:
         raise ValueError(f"`decimal` must be '.' or ',', received {decimal!r}.")
     found = {}
     for name, texts in columns.items():
+        sign = decimal if name in of_text else "."
         if not texts:
             raise ValueError(f"{table.path}: column {name!r} is empty.")
-        if not _fits(decimal, texts.values()):
+        if not _fits(sign, texts.values()):
             raise table.refusal(
                 name,
-                next(row for row, text in texts.items() if not _fits(decimal, [text])),
-                f"is no number with a decimal {_NAMES[decimal]}. Correct or empty the cell, or "
+                next(row for row, text in texts.items() if not _fits(sign, [text])),
+                f"is no number with a decimal {_NAMES[sign]}. Correct or empty the cell, or "
                 f"name the columns to read (values=, --value).",
             )
         numbers = np.full(len(table.lines), np.nan)
-        clean = _END.join(texts.values()).translate(_CLEAN[decimal])
+        clean = _END.join(texts.values()).translate(_CLEAN[sign])
         numbers[list(texts)] = list(map(float, clean.split(_END)))
         for row in np.flatnonzero(np.isinf(numbers))[:1]:
             raise table.refusal(name, int(row), "is not finite.")

@@ -1,7 +1,8 @@
-"""A CSV file -> columns of cells, as the text that stands in it, with the line of each row.
+"""The text of a CSV file -> columns of cells, as they stand there, with the line of each row.
 
 Encoding and separator are found here, or the file is refused with what it looks like. What a cell
-means is up to `csv_dates` and `csv_numbers`. Quoting follows RFC 4180, through Python's `csv`.
+means is up to `csv_dates` and `csv_numbers`, other kinds of files to `table_files`. Quoting follows
+RFC 4180, through Python's `csv`.
 """
 
 import contextlib
@@ -10,60 +11,69 @@ import io
 import re
 import reprlib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 # commas are in numbers and prose, too: another separator that fits every line goes before them
 _SEPARATORS = "\t;|,"
-_KINDS = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"\x1f\x8b": "a gzip archive",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"PAR1": "a Parquet file",
-}
+# of the text in an error
+_SHOWN_LINES, _SHOWN_LENGTH = 3, 60
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file as text.
+    """The cells of a file or a data frame as text.
 
     Parameters
     ----------
     path
-        The file.
+        The file, or what else an error calls it.
     columns
         The cells of each column from top to bottom, by the column's name. Columns without a name
         are called as pandas calls them, "Unnamed: 0" for instance.
     lines
         The number of the line on which each row starts; a file's first line is 1.
+    looks
+        How the table is written, for errors: the separator found, for instance.
+    numeric
+        The columns that hold numbers, not text that may be read as numbers.
+    line
+        What an error calls a line.
     """
 
     path: str
     columns: dict[str, list[str]]
     lines: list[int]
+    looks: str = ""
+    numeric: frozenset[str] = frozenset()
+    line: str = "line"
 
     def refusal(self, name: str, row: int, why: str) -> ValueError:
         """Return the error that a cell is at fault, with its line and column."""
         cell = reprlib.repr(self.columns[name][row])
-        return ValueError(f"{self.path}, line {self.lines[row]}: {cell} in column {name!r} {why}")
+        where = f"{self.path}, {self.line} {self.lines[row]}"
+        return ValueError(f"{where}: {cell} in column {name!r} {why}")
 
 
-def read_table(
-    path: str | Path, separator: str | None = None, encoding: str | None = None
+def parse_csv(
+    path: str, raw: bytes, separator: str | None = None, encoding: str | None = None
 ) -> Table:
-    """Read a CSV file with a header line; blank lines are skipped.
+    """Read the content of a CSV file with a header line; blank lines are skipped.
 
     Parameters
     ----------
     path
         The file.
+    raw
+        Its bytes.
     separator
         The character between two cells; by default the one that divides every line into as many
         cells as the header has, of tab, semicolon, bar and comma.
     encoding
-        Python's name of the file's encoding; UTF-8 by default.
+        Python's name of the file's encoding; by default UTF-8, or UTF-16 or UTF-32 where the bytes
+        tell it.
 
     Returns
     -------
@@ -73,17 +83,46 @@ def read_table(
     Raises
     ------
     ValueError
-        If the file is no such table. The message names the line and the repair.
-    OSError
-        If there is no such file.
+        If the file is no such table. The message names the line and the repair, and shows the first
+        lines.
     """
-    text = _decode(path, encoding)
+    text = _decode(path, raw, encoding)
     if not text.strip():
         raise ValueError(f"{path} is empty: a header line and data are needed.")
-    if separator is None:
-        separator, lines, rows = _find_separator(text, path)
-    else:
-        lines, rows = _split(text, separator, path)
+    try:
+        if separator is None:
+            separator, lines, rows = _find_separator(text, path)
+        else:
+            lines, rows = _split(text, separator, path)
+        return make_table(path, rows, lines, f"separated by {separator!r}")
+    except ValueError as error:
+        shown = [line[:_SHOWN_LENGTH] for line in text.splitlines()[:_SHOWN_LINES]]
+        raise ValueError(f"{error} The file starts with {', '.join(map(repr, shown))}.") from None
+
+
+def make_table(
+    path: str,
+    rows: list[list[str]],
+    lines: list[int],
+    looks: str,
+    numeric: Collection[int] = (),
+) -> Table:
+    """Return the table of rows of cells, the first of which has the names of the columns.
+
+    Parameters
+    ----------
+    path, lines, looks
+        See `Table`; `lines` includes that of the names.
+    rows
+        The cells; rows may be shorter than the first.
+    numeric
+        The positions of columns that hold numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or rows longer than the first, or two columns have one name.
+    """
     header, cells = rows[0], rows[1:]
     if not cells:
         raise ValueError(f"{path} has a header line, but no data.")
@@ -92,13 +131,15 @@ def read_table(
         line = lines[rows.index(longest)]
         raise ValueError(
             f"{path}, line {line} has more fields than the header: {len(longest)} and "
-            f"{len(header)}, separated by {separator!r}. Quote cells that hold a {separator!r}, "
-            f"decimal commas for instance, or name another separator (separator=, --separator)."
+            f"{len(header)}, {looks}. Remove what stands above the header, quote cells that hold a "
+            f"separator, decimal commas for instance, or name another one (separator=, "
+            f"--separator)."
         )
     name, count = Counter(filter(None, header)).most_common(1)[0]
     if count > 1:
         raise ValueError(f"{path} has {count} columns called {name!r}. Rename them.")
     columns = {}
+    of_numbers = set()
     for index, (name, *filled) in enumerate(zip_longest(*rows, fillvalue="")):
         if not name:
             name = f"Unnamed: {index}"
@@ -106,23 +147,13 @@ def read_table(
             name += ".1" * (name in header)
         if header[index] or any(filled):  # lines may end with separators
             columns[name] = filled
-    return Table(str(path), columns, lines[1:])
+            of_numbers |= {name} if index in numeric else set()
+    return Table(path, columns, lines[1:], looks, frozenset(of_numbers))
 
 
-def _decode(path: str | Path, encoding: str | None) -> str:
-    # pandas would also unpack archives and fetch from the network
-    raw = Path(path).read_bytes()
-    for start, kind in _KINDS.items():
-        if raw.startswith(start):
-            raise ValueError(f"{path} is no CSV table, but {kind}. Unpack it, or export it as CSV.")
-    wide = _wide_encoding(raw)
-    if encoding is None and wide:
-        raise ValueError(
-            f"{path} is in {wide.upper()} ('Unicode' in Excel), not UTF-8. Pass "
-            f"encoding={wide!r} (--encoding {wide}), or save it as UTF-8."
-        )
+def _decode(path: str, raw: bytes, encoding: str | None) -> str:
     try:
-        text = raw.decode(encoding or "utf-8").removeprefix("\ufeff")
+        text = raw.decode(encoding or _wide_encoding(raw) or "utf-8").removeprefix("\ufeff")
     except LookupError:
         raise ValueError(
             f"`encoding` must be the name of an encoding, 'cp1252' for instance; received "
@@ -163,7 +194,7 @@ def _line(text: str, position: int) -> int:
     return len(re.findall(r"\r\n?|\n", text[:position])) + 1
 
 
-def _split(text: str, separator: str, path: str | Path) -> tuple[list[int], list[list[str]]]:
+def _split(text: str, separator: str, path: str) -> tuple[list[int], list[list[str]]]:
     """Return the lines on which rows start, and their cells; blank rows are skipped."""
     lines, rows, line = [], [], 1
     try:
@@ -185,7 +216,7 @@ def _reader(text: str, separator: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
 
 
-def _find_separator(text: str, path: str | Path) -> tuple[str, list[int], list[list[str]]]:
+def _find_separator(text: str, path: str) -> tuple[str, list[int], list[list[str]]]:
     """Return the separator under which all lines agree with the header, and what it divides."""
     shorter = []  # under these, some lines have fewer cells: programs omit empty ones at the end
     for separator in filter(text.__contains__, _SEPARATORS):

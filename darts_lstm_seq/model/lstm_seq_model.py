@@ -63,6 +63,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 # types that Darts would not check before `fit`
 _TYPES: dict[str, tuple[type, str]] = {
     "shared_weights": (bool, "a boolean"),
+    "nonnegative": (bool, "a boolean"),
     "use_static_covariates": (bool, "a boolean"),
     "likelihood": (TorchLikelihood, "a likelihood out of `darts.utils.likelihood_models.torch`"),
     "loss_fn": (nn.Module, "a loss such as `torch.nn.MSELoss()`"),
@@ -132,7 +133,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Number of networks with different initial weights, trained together as an ensemble, whose
         forecasts are averaged. The error is at most the mean error of the members and varies less
         with the seed; 10 members take about twice the time of one. With ``num_samples`` above 1
-        (and no likelihood) ``predict()`` returns the members' forecasts as samples.
+        (and no likelihood) ``predict()`` returns the members' forecasts as samples. These say how
+        much the forecast depends on the seed. They are no prediction interval, as they leave out
+        the noise of the series: for intervals choose a ``likelihood``, or Darts'
+        ``ConformalNaiveModel``.
     shared_weights
         Whether to forecast each component of a multivariate target on its own, with one network
         for all components.
@@ -162,6 +166,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     pretrained_season
         Season of the pre-trained network to start from, see ``from_pretrained()``, which sets this
         parameter and the sizes of the network. By default (``None``) weights are drawn at random.
+    nonnegative
+        Whether to replace forecasts below zero by zero, samples and quantiles too, for targets that
+        cannot be negative. Training is not affected, nor are parameters of other likelihoods than
+        quantiles, nor ONNX graphs. A likelihood of counts or of positive values never goes below
+        zero and describes them better; point forecasts and quantiles need this.
     **kwargs
         Further parameters of Darts' ``TorchForecastingModel`` (``batch_size``, ``random_state``,
         ``pl_trainer_kwargs``, ``add_encoders``, ...) and ``PLForecastingModule`` (``loss_fn``,
@@ -171,7 +180,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         series; the default ``loss_fn`` is the Huber loss, which is less sensitive to outliers; and
         without an ``lr_scheduler_cls`` the learning rate decays to zero along a cosine. In the
         low-data regime the LSTM's learning rate is multiplied by
-        ``min(1, 12 / input_chunk_length)``.
+        ``min(1, 12 / input_chunk_length)``. ``model="LSTM"`` of a script for ``BlockRNNModel`` is
+        accepted.
 
     Attributes
     ----------
@@ -236,6 +246,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         n_epochs: int | None = None,
         use_reversible_instance_norm: bool | dict[str, Any] | None = None,
         pretrained_season: int | str | None = None,
+        nonnegative: bool = False,
         **kwargs: Any,
     ) -> None:
         # NumPy scalars, as a search over `np.arange` passes them, would be refused by safe loading
@@ -245,6 +256,9 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         # `model_params` alone would lack parameters that a subclass leaves to our defaults
         named = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         params = {**named, **kwargs, **self.model_params}
+        for name in validation.check_block_rnn_parameters(params):
+            del params[name]
+            self.model_params.pop(name, None)
         self._min_input_chunk_length, params["input_chunk_length"] = parse_input_chunk_length(
             params["input_chunk_length"]
         )
@@ -269,6 +283,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         self._n_windows: int | None = None  # of the first training; weights may be loaded without
         self.n_members = int(params["n_members"])
         self.shared_weights = shared_weights
+        self.nonnegative = bool(params["nonnegative"])
         if self.n_epochs is None:
             # without it Lightning warns about a trainer that only predicts
             self.trainer_params["max_epochs"] = 1
@@ -609,6 +624,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             low_data=low_data,
             predict_median=self.pretrained_season is not None,
             lr_multiplier=defaults.lr_multiplier(low_data, self.input_chunk_length),
+            nonnegative=self.nonnegative,
             **params,
         )
 
@@ -814,7 +830,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             )
         if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)
-        return super()._setup_for_predict(
+        setup = super()._setup_for_predict(
             n,
             dataset,
             trainer,
@@ -830,6 +846,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             random_state,
             values_only,
         )
+        return setup | {"datamodule": CompactDataModule.like(setup["datamodule"])}
 
     def _check_inference_data(self, n: int, dataset: SequentialTorchInferenceDataset) -> None:
         length = self.input_chunk_length

@@ -25,6 +25,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from darts_lstm_seq.batching.batches import move_batch
 from darts_lstm_seq.compat import TorchDataModule, copy_modules, without_seeding
 from darts_lstm_seq.model.stacking import SINGLE_DEVICE_TRAINER_PARAMS
 from darts_lstm_seq.parallel import process_lock
@@ -165,7 +166,7 @@ class DirectPredictor:
                 if not is_hidden:
                     batches = tqdm(batches, "Predicting", len(loader))
                 return [
-                    step(model.transfer_batch_to_device(batch, self.device, 0), index)
+                    step(move_batch(batch, self.device), index)
                     for index, batch in enumerate(batches)
                 ]
             finally:

@@ -18,6 +18,14 @@ from darts_lstm_seq.checks import check_positive_integer
 
 Series = Sequence[TimeSeries]
 
+# values of parameters of `BlockRNNModel` that ask for what is here, or for nothing: without
+# `hidden_fc_sizes` there is no activation
+_SAME_AS_BLOCK_RNN: dict[str, tuple[Any, ...]] = {
+    "model": (None, "LSTM"),
+    "hidden_fc_sizes": (None, [], ()),
+    "activation": (None, "ReLU"),
+}
+
 
 def check_parameters(
     params: dict, at_least: dict[str, int], below_one: Sequence[str] = ("dropout",)
@@ -61,6 +69,28 @@ def check_types(params: Mapping[str, Any], types: Mapping[str, tuple[type, str]]
         value = params.get(name)
         if value is not None and not isinstance(value, legal):
             raise_log(ValueError(f"`{name}` must be {words}, received {value!r}."))
+
+
+def check_block_rnn_parameters(params: Mapping[str, Any]) -> list[str]:
+    """Return which parameters are those that only `BlockRNNModel` has, if they can be left out.
+
+    Raises
+    ------
+    ValueError
+        If one asks for what this model has not, with the repair.
+    """
+    repairs = {
+        "model": "the recurrent layer is an LSTM. Pass 'LSTM', leave it out, or use Darts' "
+        "`BlockRNNModel`",
+        "hidden_fc_sizes": "one linear layer leads from the last hidden state to the forecast. "
+        "Leave it out, and choose the size of the network by `hidden_dim`",
+        "activation": "it belongs to `hidden_fc_sizes`, which there are not. Leave it out",
+    }
+    for name, repair in repairs.items():
+        value = params.get(name)
+        if value not in _SAME_AS_BLOCK_RNN[name]:
+            raise_log(ValueError(f"`{name}` cannot be {value!r}: {repair}."))
+    return [name for name in repairs if name in params]
 
 
 def check_series_given(series: object) -> None:

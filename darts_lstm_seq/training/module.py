@@ -70,6 +70,8 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         Whether a forecast of a single sample is the median quantile, and not a random sample.
     lr_multiplier
         Learning rate of `LSTMSeqNetwork.reduced_lr_parameters`, relative to the optimiser's.
+    nonnegative
+        Whether predictions below zero become zero.
     **kwargs
         See Darts' `PLForecastingModule`.
     """
@@ -93,6 +95,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         low_data: bool,
         predict_median: bool,
         lr_multiplier: float,
+        nonnegative: bool = False,  # files of earlier versions have no such parameter
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -103,6 +106,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         self.low_data = low_data
         self.predict_median = predict_median
         self.lr_multiplier = lr_multiplier
+        self.nonnegative = nonnegative
         assert self.train_sample_shape is not None  # `LSTMSeqModel` always passes it
         shapes = self.train_sample_shape
         dims = {name: 0 if shape is None else shape[-1] for name, shape in shapes.items()}
@@ -311,20 +315,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
         """
         self.network.reset_dropout_masks(n_windows * (self.n_targets if self.shared_weights else 1))
 
-    @override
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Move the tensors of a Darts batch by name; Lightning's recursive search is slower.
-
-        See `benchmarks/bench_fit.py`.
-        """
-        if not isinstance(batch, (TorchTrainingBatch, TorchInferenceBatch)):
-            return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        if batch.past_target.device == device:
-            return batch
-        return map_tensors(batch, lambda x: x.to(device, non_blocking=True))
-
     def forecast_and_label(
         self, batch: TorchTrainingBatch, stage: ModuleStage
     ) -> tuple[PLModuleOutput, Tensor]:
@@ -405,10 +395,20 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
     def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
         is_sampled = self.pred_num_samples > 1 or self.predict_likelihood_parameters
         if is_sampled or not self.predict_median:
-            return super()._produce_predict_output(x)
-        output = self(x)
-        median = self.likelihood.quantiles.index(0.5)
-        return output.replace(prediction=output.prediction[..., median])  # (B, T, C)
+            output = super()._produce_predict_output(x)
+        else:
+            output = self(x)
+            median = self.likelihood.quantiles.index(0.5)
+            output = output.replace(prediction=output.prediction[..., median])  # (B, T, C)
+        is_parameter = self.predict_likelihood_parameters and self.likelihood is not None
+        if is_parameter and not isinstance(self.likelihood, QuantileRegression):
+            return output
+        prediction = output.prediction  # (B, T, C)
+        if self.rin is not None and not is_parameter:
+            prediction = self.rin.repeat_constants(prediction)
+        return output.replace(
+            prediction=prediction.clamp(min=0) if self.nonnegative else prediction
+        )
 
     @override
     def _get_mc_dropout_modules(self) -> set[MonteCarloDropout]:

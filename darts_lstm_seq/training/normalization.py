@@ -264,6 +264,14 @@ class InstanceNorm(RINorm):
         location = self.mean[..., None] + scale * first  # (B, T, C, 1)
         return raw_parameters(self.likelihood, location, others, self.stdev[..., None])
 
+    def repeat_constants(self, forecast: Tensor) -> Tensor:
+        """Replace forecasts `(B, T, C)` of constant windows by the constant.
+
+        Samples of a distribution need it, whose scale is never zero: those of zeros would be
+        numbers like 1e-310.
+        """
+        return torch.where(self.constant, self.mean.to(forecast.dtype), forecast)
+
 
 def _check_magnitude(past: Tensor, future: Tensor) -> float:
     """Return the power of two below the largest value, `(N, _, C)` both.

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 from typing_extensions import override
 
-from darts_lstm_seq.batching.batches import draw_batch, tensors_of
+from darts_lstm_seq.batching.batches import draw_batch, move_batch, tensors_of
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
 from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
@@ -246,7 +246,7 @@ class _StackModule(pl.LightningModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        return self.shared_module.transfer_batch_to_device(batch, device, dataloader_idx)
+        return move_batch(batch, device)
 
     @override
     def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:

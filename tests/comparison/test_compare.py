@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from darts.models import ExponentialSmoothing, LinearRegressionModel, NaiveDrift
 from darts.utils.missing_values import fill_missing_values
 from makers import with_value
 
-from darts_lstm_seq import LSTMSeqModel, compare
+from darts_lstm_seq import LSTMSeqModel, baseline_models, compare
 from darts_lstm_seq.comparison.compare import MODELS, Comparison
 
 
@@ -222,8 +223,50 @@ def test_refuses(seasonal: Any, kwargs: dict, message: str) -> None:
 
 
 def test_refuses_what_is_not_a_series(seasonal: Any) -> None:
-    with pytest.raises(ValueError, match="`series` must be a Darts `TimeSeries`, received DataF"):
-        compare(seasonal.to_dataframe(), 6)
+    with pytest.raises(ValueError, match="`series` must be a Darts `TimeSeries`, received ndarray"):
+        compare(seasonal.values(), 6)
+
+
+def test_takes_data_frames(seasonal: Any) -> None:
+    arguments: Any = {"horizon": 6, "models": ["NaiveDrift"], "show_progress": False}
+    expected = compare(seasonal, **arguments)
+    frame = seasonal.to_dataframe()
+    for given in (frame, frame["sales"], nw.from_native(frame.reset_index()).to_arrow()):
+        pd.testing.assert_frame_equal(compare(given, **arguments).forecasts, expected.forecasts)
+    long = pd.concat([frame.assign(shop=shop) for shop in ("b", "a")]).reset_index()
+    assert list(compare(long, **arguments).series) == ["b", "a"]
+
+
+def test_the_seed_is_that_of_the_network(seasonal: Any, monkeypatch: Any) -> None:
+    seeds = []
+
+    def make(season: int, horizon: int, length: int, random_state: int) -> NaiveDrift:
+        seeds.append(random_state)
+        return NaiveDrift()
+
+    monkeypatch.setitem(MODELS, "LSTMSeqModel", make)
+    for seed in ({}, {"random_state": 1}):
+        compare(seasonal, 6, ["LSTMSeqModel"], show_progress=False, **seed)
+    assert seeds == [42, 1]
+    with pytest.raises(ValueError, match="`random_state` must be an integer >= 0"):
+        compare(seasonal, 6, random_state=-1)
+
+
+def test_the_models_of_a_comparison_can_be_had(seasonal: Any) -> None:
+    train, test = seasonal[:-6], seasonal[-6:]
+    arguments: Any = {"horizon": 6, "folds": 1, "show_progress": False}
+    names = ["ExponentialSmoothing", "NaiveSeasonal"]
+    models = baseline_models(train, horizon=6)
+    assert list(models) == list(MODELS)
+    found = compare(seasonal, models=names, **arguments).forecasts
+    for name in names:
+        expected = found["forecast"][found["model"] == name]
+        forecast = models[name].fit(train).predict(6)
+        np.testing.assert_allclose(forecast.values().ravel(), expected)
+        assert forecast.time_index.equals(test.time_index)
+    assert baseline_models(train[:20], 6)["NaiveSeasonal"].K == 1
+    network = baseline_models(train, 6, random_state=3)["LSTMSeqModel"]
+    assert network.model_params["random_state"] == 3
 
 
 def test_takes_integers_of_numpy(seasonal: Any) -> None:

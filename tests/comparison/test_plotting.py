@@ -1,5 +1,6 @@
 """Plots: the plotted values are those of the comparison or of the training."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -85,10 +86,43 @@ def test_plotted_losses_are_those_of_the_log(seasonal: TimeSeries, tiny: dict) -
         np.testing.assert_allclose(line.get_ydata(), metrics[name].dropna())
 
 
-def test_figures_are_closed_in_pyplot(result: Comparison) -> None:
-    result.plot()
-    plot_losses(pd.DataFrame({"step": [1, 2], "train_loss": [2.0, 1.0]}))
-    assert not plt.get_fignums()
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def test_show_shows_the_figure_and_a_notebook_shows_it_once(result: Comparison) -> None:
+    losses = pd.DataFrame({"step": [1, 2], "train_loss": [2.0, 1.0]})
+    figures: list[Any] = [result.plot(), plot_losses(losses)]
+    assert [plt.figure(number) for number in plt.get_fignums()] == figures
+    for figure in figures:
+        # by this method IPython asks whether the value of a cell shows itself
+        assert figure._ipython_display_() is None
+        plt.close(figure)  # as at the end of a cell
+        with pytest.raises(NotImplementedError):
+            figure._ipython_display_()
+
+
+def test_the_legend_covers_no_panel(result: Comparison, pair: Comparison) -> None:
+    losses = pd.DataFrame({"step": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.0]})
+    for figure in (result.plot(), pair.plot(), plot_losses(losses)):
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert len(legend.get_texts()) == 2
+        for axis in figure.axes:
+            assert axis.get_legend() is None
+            assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+
+
+def test_many_components_make_no_tower(seasonal: TimeSeries) -> None:
+    products = concatenate([seasonal.with_columns_renamed("sales", f"p{i}") for i in range(30)], 1)
+    found = compare(products, 6, ["NaiveSeasonal", "NaiveDrift"], folds=1, show_progress=False)
+    figure = found.plot()
+    assert figure.get_size_inches()[1] * 150 < 2500  # pixels of the command's picture
+    assert [axis.get_ylabel() for axis in figure.axes[::2]] == [f"p{i}" for i in range(6)]
+    assert "6 of 30 components" in figure.get_suptitle()
+    assert [axis.get_ylabel() for axis in found.plot("p29").axes] == ["p29", ""]
 
 
 def test_a_figure_can_be_saved(result: Comparison, tmp_path: Any) -> None:

@@ -40,8 +40,8 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
         ("", {}, "is empty"),
         ("day,a\n", {}, "no data"),
         ('day,a\n"2024-01-01,1\n', {}, "no CSV table"),
-        ("day,a\n2024-01-01,1\n", {"time": "when"}, "no column 'when'; it has"),
-        ("day,a\n2024-01-01,1\n", {"values": ["c"]}, "no column 'c'; it has"),
+        ("day,a\n2024-01-01,1\n", {"time": "when"}, "no column 'when'.*columns 'day'"),
+        ("day,a\n2024-01-01,1\n", {"values": ["c"]}, "no column 'c'.*columns 'day'"),
         ("day,a\n2024-01-01,x\n", {}, "no column of numbers"),
         ("day,a\n2024-01-01,1\nsoon,2\n", {}, "line 3: 'soon' in column 'day' is no date"),
         ("day,a\n2024-01-01,1\n2024-01-01,2\n", {}, "line 3: '2024-01-01' .* is there twice"),
@@ -52,7 +52,7 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
         ("day,a\nsoon,1\n2024-01-01,2\n", {}, "line 2: 'soon' .* is no date"),
         ("day,a,b\n2024-01-01,1,\n2024-01-02,2,\n", {"values": ["b"]}, "column 'b' is empty"),
         ("day,a\n2024-01-01,1,5\n2024-01-02,2,5\n", {}, "more fields than the header"),
-        ("day a\n2024-01-01 1\n", {}, "no column of numbers .* or the separator"),
+        ("day a\n2024-01-01 1\n", {}, "has a single column.*Name the separator"),
         (
             "day,a\n2024-01-01T00:00+01:00,1\n2024-01-02T00:00+02:00,2\n",
             {},
@@ -85,7 +85,7 @@ def test_read_csv_says_it_in_one_line_without_warnings(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     with pytest.raises(ValueError, match="is no date"):
-        data.read_csv(_write(tmp_path, "day,a\nsoon,1\nlater,2\n"))
+        data.read_csv(_write(tmp_path, "day,a\nsoon,1\nlater,3\n"))
     assert not recwarn.list
 
 
@@ -93,10 +93,6 @@ def test_read_csv_reads_local_files_only(tmp_path: Path) -> None:
     for path in (tmp_path / "none.csv", "http://localhost:9/table.csv"):
         with pytest.raises(FileNotFoundError):
             data.read_csv(path)
-    archive = tmp_path / "table.zip"
-    archive.write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(ValueError, match="no CSV table"):
-        data.read_csv(archive)
 
 
 @pytest.mark.parametrize(
@@ -277,9 +273,9 @@ def test_a_first_column_that_counts_the_rows_is_no_target(first: int, tmp_path: 
     frame.set_index(pd.Index(counted, name="index")).reset_index().to_csv(path, index=False)
     assert list(data.read_csv(path).components) == ["sales"]
     assert list(data.read_csv(path, values=["index"]).components) == ["index"]
-    # elsewhere it may be what is to be forecast
-    frame.assign(customers=counted).to_csv(path, index=False)
-    assert list(data.read_csv(path).components) == ["sales", "customers"]
+    frame.assign(row=counted).to_csv(path, index=False)
+    assert list(data.read_csv(path).components) == ["sales"]
+    # unless nothing else is left to be forecast
     frame[["day"]].assign(customers=counted).to_csv(path, index=False)
     assert list(data.read_csv(path).components) == ["customers"]
 

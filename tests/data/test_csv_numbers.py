@@ -77,6 +77,45 @@ def test_other_columns_decide_what_one_leaves_open() -> None:
         parse({"a": ["1.018", "984"], "b": ["1.5", "2"]})
 
 
+def read(cells: list[str], folder: Path) -> list[float]:
+    days = pd.date_range("2024-01-01", periods=len(cells))
+    lines = (f"{day.date()};{cell}" for day, cell in zip(days, cells, strict=True))
+    (folder / "a.csv").write_text("\n".join(["day;v", *lines]), encoding="utf-8")
+    return read_csv(folder / "a.csv").values().ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["$1,200", "-$5.50", "$ 7"], [1200, -5.5, 7]),
+        (["12 %", "-3,5 %", "0%"], [12, -3.5, 0]),
+        (["1.200,50 €", "7 €", "€ 8"], [1200.5, 7, 8]),
+        (["EUR 5", "6 EUR", "EUR -7"], [5, 6, -7]),
+    ],
+)
+def test_units_that_all_cells_have_are_left_out_and_said(
+    cells: list[str], expected: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read(cells, tmp_path) == expected
+    assert "signs left out of the cells: 'v' is in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["12 %", "0.13", "14 %"], "line 3: '0.13' in column 'v' does not have the '%' of other"),
+        (["$5", "5 €", "$6"], "line 3: '5 €' .* does not have the '\\$' of other cells"),
+        (["$5", "$x", "$6"], "line 3: '\\$x' in column 'v' is no number"),
+        (["$984", "$1,018", "$1,164"], "no cell decides. Pass decimal="),
+        (["A5", "A6", "A7"], "no column of numbers"),
+        (["USDX 5", "USDX 6", "USDX 7"], "no column of numbers"),
+    ],
+)
+def test_units_that_differ_are_refused(cells: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(cells, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("cells", "decimal", "message"),
     [

@@ -1,6 +1,8 @@
 """`LSTMSeqModel` itself: parameters, windows, what a failed fit leaves, what a seed fixes."""
 
 import copy
+import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from darts.models import BlockRNNModel, NaiveSeasonal
 from darts.utils.data import SequentialTorchTrainingDataset
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 from oracles import Tutorial
+from pytorch_lightning.trainer.connectors.data_connector import warning_cache
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
@@ -318,6 +321,77 @@ def test_parameters_are_named_as_in_block_rnn(tiny: Tiny) -> None:
     for name in ("hidden_dim", "n_rnn_layers", "dropout"):
         assert getattr(ours, name) == getattr(theirs, name) == shared[name]
     assert ours.extreme_lags == theirs.extreme_lags
+
+
+def test_every_argument_of_block_rnn_is_taken(tiny: Tiny) -> None:
+    arguments = {
+        name: parameter.default
+        for name, parameter in inspect.signature(BlockRNNModel.__init__).parameters.items()
+        if name not in ("self", "kwargs")
+    }
+    given = arguments | {"input_chunk_length": L, "output_chunk_length": T, "model": "LSTM"}
+    given |= {name: value for name, value in tiny.items() if name not in given}
+    model = LSTMSeqModel(**given)
+    BlockRNNModel(**given)
+    assert (model.hidden_dim, model.dropout) == (arguments["hidden_dim"], 0)
+    # none is left that a copy, or a file, could not be made with
+    assert not {"model", "hidden_fc_sizes", "activation"} & model.model_params.keys()
+    assert model.untrained_model().fit(wave()).predict(T).n_components == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": "GRU"}, "`model` cannot be 'GRU'.*Pass 'LSTM', leave it out, or use Darts'"),
+        ({"model": torch.nn.GRU}, "`model` cannot be <class"),
+        ({"hidden_fc_sizes": [16]}, r"cannot be \[16\]: one linear .*by `hidden_dim`"),
+        ({"activation": "GELU"}, "`activation` cannot be 'GELU': .*Leave it out"),
+    ],
+)
+def test_what_only_block_rnn_has_is_refused_with_the_repair(wrong: Tiny, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LSTMSeqModel(**LENGTHS | wrong)
+
+
+@pytest.mark.parametrize("likelihood", [None, QuantileRegression([0.1, 0.5, 0.9])])
+def test_nonnegative_replaces_what_is_below_zero_and_nothing_else(
+    likelihood: Any, tiny: Tiny
+) -> None:
+    series = wave().with_values(wave().values() - 20)
+    kwargs: Tiny = {} if likelihood is None else {"num_samples": 20, "random_state": 1}
+    free, kept = (
+        LSTMSeqModel(L, T, likelihood=likelihood, nonnegative=nonnegative, **tiny).fit(series)
+        for nonnegative in (False, True)
+    )
+    ends = [series[:end] for end in range(48, 60)]
+    expected, found = (
+        np.stack([one.all_values() for one in model.predict(T, ends, **kwargs)])
+        for model in (free, kept)
+    )
+    assert (expected < 0).any()
+    assert (expected > 0).any()
+    np.testing.assert_array_equal(found, expected.clip(0))
+    if likelihood is None:
+        return
+    free, kept = (m.predict(T, predict_likelihood_parameters=True) for m in (free, kept))
+    np.testing.assert_array_equal(kept.values(), free.values().clip(0))
+
+
+def test_samples_of_a_constant_are_the_constant(tiny: Tiny) -> None:
+    flat = [wave().with_values(np.full((60, 1), level)) for level in (0.0, 0.1)]
+    model = LSTMSeqModel(L, T, likelihood=GaussianLikelihood(), **tiny).fit([wave(), *flat])
+    for series, level in zip(flat, (0.0, 0.1), strict=True):
+        assert (model.predict(2 * T, series, num_samples=5).all_values() == level).all()
+
+
+def test_fitting_and_predicting_warn_of_nothing_of_our_own(
+    tiny: Tiny, recwarn: pytest.WarningsRecorder
+) -> None:
+    warnings.simplefilter("always")
+    warning_cache.clear()
+    model = LSTMSeqModel(L, T, **tiny).fit(wave(), val_series=wave())
+    model.predict(T, trainer=pl.Trainer(**model.trainer_params))
+    assert not [one for one in recwarn if "You have overridden" in str(one.message)]
 
 
 def test_the_users_dictionaries_are_left_alone(tiny: Tiny) -> None:

@@ -26,6 +26,7 @@ from oracles import Tutorial
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError
 
+from darts_lstm_seq.batching.batches import move_batch
 from darts_lstm_seq.training.module import LSTMSeqModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*")
@@ -60,6 +61,7 @@ def make_module(
         "use_training_level": False,
         "anneal_lr": False,
         "low_data": False,
+        "predict_median": False,
         "lr_multiplier": 1.0,
         "n_members": 1,
         "input_chunk_length": L,
@@ -516,13 +518,13 @@ def test_the_level_of_the_training_data_is_used_on_demand() -> None:
 
 
 def test_all_tensors_of_a_batch_are_moved() -> None:
-    module, meta = make_module(), torch.device("meta")
+    meta = torch.device("meta")
     batch = TorchInferenceBatch(
         **{name: getattr(make_batch(INPUTS), name) for name in INPUTS},
         series_schema=[{"name": "a"}],
         pred_time=[3],
     )
-    moved = module.transfer_batch_to_device(batch, meta, 0)
+    moved = move_batch(batch, meta)
     assert type(moved) is type(batch)
     for field in dataclasses.fields(batch):
         value, there = getattr(batch, field.name), getattr(moved, field.name)
@@ -532,9 +534,7 @@ def test_all_tensors_of_a_batch_are_moved() -> None:
         else:
             assert there is value
     assert batch.past_target.device.type == "cpu"
-    assert module.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
-    # anything else is left to Lightning
-    assert module.transfer_batch_to_device([torch.zeros(1)], meta, 0)[0].device == meta
+    assert move_batch(batch, torch.device("cpu")) is batch
 
 
 def test_any_floating_type_can_be_cast_to() -> None:

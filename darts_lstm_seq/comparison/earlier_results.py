@@ -1,0 +1,61 @@
+"""Whether a folder holds the results of other data, which a comparison would replace.
+
+Told by the table of forecasts, which holds the actual values; how results are stored and resumed is
+up to `results_folder.py`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from darts import TimeSeries
+from darts.logging import get_logger
+
+logger = get_logger(__name__)
+
+
+def warn_of_other_results(out: str | Path, series: Mapping[Any, TimeSeries]) -> None:
+    """Name in the log what a folder holds results of, if that is not in these series.
+
+    Parameters
+    ----------
+    out
+        The folder, which need not exist.
+    series
+        The series of a comparison, by their names.
+    """
+    try:
+        table = pd.read_csv(Path(out) / "forecasts.csv", dtype=str, keep_default_na=False)
+        owners = ["series", "component"] if "series" in table else ["component"]
+        firsts = table.groupby(owners, sort=False).first()[["time", "actual"]]
+    except (OSError, ValueError, KeyError):  # no such table
+        return
+    named = {str(name): one for name, one in series.items()}
+    for owner, row in firsts.iterrows():
+        name, component = owner if isinstance(owner, tuple) else (None, owner)
+        one = next(iter(named.values())) if name is None else named.get(_plain(name))
+        if one is None or not _holds(one, _plain(str(component)), row["time"], row["actual"]):
+            logger.warning(
+                "`out` (%s) held results of other data, %r for instance, which are replaced.",
+                out,
+                name or component,
+            )
+            return
+
+
+def _plain(text: str) -> str:
+    return text.removeprefix("'")  # that keeps spreadsheets from running formulas
+
+
+def _holds(series: TimeSeries, component: str, time: str, actual: str) -> bool:
+    """Return whether a series has a value at a time."""
+    if component not in series.components:
+        return False
+    try:
+        at = pd.Timestamp(time) if series.has_datetime_index else int(time)
+        value = float(series[component].slice(at, at).values()[0, 0])
+    except (ValueError, IndexError):  # no such time
+        return False
+    return bool(np.isclose(value, float(actual or "nan"), rtol=1e-6, atol=0, equal_nan=True))
