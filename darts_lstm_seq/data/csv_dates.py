@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import date
 from itertools import product
 
 import numpy as np
@@ -169,7 +170,13 @@ def _iso(cell: str) -> str:
 
 def _week(cell: str) -> str:
     match = _WEEK.fullmatch(cell)
-    return f"{match[1]}-{match[2]}-{match[3] or 1}" if match else ""
+    if match is None:
+        return ""
+    year, week, day = match[1], match[2], match[3] or "1"
+    with suppress(ValueError):  # pandas 2 takes week 53 of any year
+        date.fromisocalendar(int(year), int(week), int(day))
+        return f"{year}-{week}-{day}"
+    return ""
 
 
 def _quarter(cell: str) -> str:
