@@ -1,58 +1,86 @@
-"""Fine-tuning from pre-trained weights: they stay if training made the newest horizon worse.
+"""Modules with pre-trained weights: median forecasts, and fine-tuning that cannot do harm.
 
-Which weights a training starts from, and for how long it goes on, is decided in the package
-`model`; the steps themselves are those of any training.
+The weights a training started from are restored if it made the forecasts of the newest horizon
+worse. Which weights it starts from, and for how long it goes on, is decided in the package `model`.
 """
-
-from typing import TYPE_CHECKING
 
 import torch
 from darts.logging import get_logger
-from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
-from torch import Tensor
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.utils.data.torch_datasets.utils import (
+    ModuleStage,
+    PLModuleInput,
+    PLModuleOutput,
+    TorchTrainingBatch,
+)
+from torch import Tensor, nn
+from typing_extensions import override
 
 from darts_lstm_seq.batching.batches import map_tensors
 
-if TYPE_CHECKING:
-    from darts_lstm_seq.training.module import LSTMSeqModule
+# B batch, T output steps, C target components, Q quantiles
 
 logger = get_logger(__name__)
 
 
-class FineTuningGuard:
-    """Restores the weights a training started from if its end is no better.
+class FineTuning(PLForecastingModule):
+    """Lightning module that may start from pre-trained weights."""
 
-    Parameters
-    ----------
-    module
-        The module before training.
-    batch
-        The training windows that forecast steps of the last output chunk of each series: a single
-        window of each would decide by chance.
-    """
+    network: nn.Module
+    predict_median: bool
+    _newest: TorchTrainingBatch | None = None
+    _weights: dict[str, Tensor]
 
-    def __init__(self, module: "LSTMSeqModule", batch: TorchTrainingBatch) -> None:
-        self.batch = batch
-        self.weights = {name: w.clone() for name, w in module.network.state_dict().items()}
-        self.loss = self._loss_of(module)
+    def guard_fine_tuning(self, batch: TorchTrainingBatch) -> None:
+        """Keep the present weights if the next training makes the forecasts of a batch worse.
 
-    def settle(self, module: "LSTMSeqModule") -> None:
-        """Keep the weights of the trained module, or restore those it started from."""
-        loss = self._loss_of(module)
-        if loss <= self.loss:
-            return
-        logger.info(
-            f"Fine-tuning raised the loss of the last horizon of the training series from "
-            f"{self.loss:.4f} to {loss:.4f}; the pre-trained weights are kept."
-        )
-        module.network.load_state_dict(self.weights)
+        Parameters
+        ----------
+        batch
+            The training windows that forecast steps of the last output chunk of each series: a
+            single window of each would decide by chance.
+        """
+        self._newest = batch
+        self._weights = {name: w.clone() for name, w in self.network.state_dict().items()}
+
+    @override
+    def on_fit_end(self) -> None:
+        super().on_fit_end()
+        if self._newest is not None:
+            after, trained = self._newest_loss(), self.network.state_dict()
+            trained = {name: weight.clone() for name, weight in trained.items()}
+            self.network.load_state_dict(self._weights)
+            before = self._newest_loss()
+            if after <= before:
+                self.network.load_state_dict(trained)
+            else:
+                logger.info(
+                    f"Training raised the loss of the last horizon of the training series from "
+                    f"{before:.4f} to {after:.4f}; the pre-trained weights are kept."
+                )
+            self._newest, self._weights = None, {}
 
     @torch.no_grad()
-    def _loss_of(self, module: "LSTMSeqModule") -> Tensor:
-        was_training = module.training
-        module.eval()
-        batch = map_tensors(self.batch, lambda x: x.to(module.device))
-        output, label = module.forecast_and_label(batch, ModuleStage.VALIDATE)
-        loss = module._compute_loss(output, label, module.val_criterion, None)
-        module.train(was_training)
-        return loss.cpu()
+    def _newest_loss(self) -> Tensor:
+        assert self._newest is not None
+        was_training = self.training
+        self.eval()
+        batch = map_tensors(self._newest, lambda x: x.to(self.device))
+        output, label = self.forecast_and_label(batch, ModuleStage.VALIDATE)
+        self.train(was_training)
+        return self._compute_loss(output, label, self.val_criterion, None)
+
+    def forecast_and_label(
+        self, batch: TorchTrainingBatch, stage: ModuleStage
+    ) -> tuple[PLModuleOutput, Tensor]:
+        """Return forecasts and labels `(B, T, C)` on the scale of the loss."""
+        raise NotImplementedError
+
+    @override
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        is_sampled = self.pred_num_samples > 1 or self.predict_likelihood_parameters
+        if is_sampled or not self.predict_median:
+            return super()._produce_predict_output(x)
+        output = self(x)  # (B, T, C, Q)
+        median = self.likelihood.quantiles.index(0.5)
+        return output.replace(prediction=output.prediction[..., median])  # (B, T, C)

@@ -33,7 +33,7 @@ from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 from darts_lstm_seq.training.ensemble_sampling import EnsembleSampling
 from darts_lstm_seq.training.features import Features, split_by_component
-from darts_lstm_seq.training.fine_tuning import FineTuningGuard
+from darts_lstm_seq.training.fine_tuning import FineTuning
 from darts_lstm_seq.training.initialization import (
     fit_share_and_biases,
     quantile_biases,
@@ -51,7 +51,7 @@ from darts_lstm_seq.training.optimization import Optimization
 _MAX_NORMALIZED_LABEL = 1e3
 
 
-class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
+class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning):
     """Everything between a Darts batch and `LSTMSeqNetwork`. Created by `LSTMSeqModel`.
 
     Parameters
@@ -79,7 +79,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
     rin: InstanceNorm | None
     optimizer_kwargs: dict[str, Any]
     export_dtype = torch.float32  # of the inputs of an exported graph
-    _guard: FineTuningGuard | None = None
 
     def __init__(
         self,
@@ -236,17 +235,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
             if isinstance(self.likelihood, QuantileRegression):
                 self._initialize_quantiles(batch)
 
-    def guard_fine_tuning(self, batch: TorchTrainingBatch) -> None:
-        """Keep the present weights if the next training makes the forecasts of a batch worse."""
-        self._guard = FineTuningGuard(self, batch)
-
-    @override
-    def on_fit_end(self) -> None:
-        super().on_fit_end()
-        if self._guard is not None:
-            self._guard.settle(self)
-            self._guard = None
-
     @torch.no_grad()
     def fit_scales(self, batch: TorchTrainingBatch) -> None:
         """Compute the scales of covariates and windows from a sample of the training windows."""
@@ -390,25 +378,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling):
     ) -> Tensor:
         prediction = super()._get_batch_prediction(n, input_batch, roll_size)
         return prediction.to(input_batch.past_target.dtype)
-
-    @override
-    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
-        is_sampled = self.pred_num_samples > 1 or self.predict_likelihood_parameters
-        if is_sampled or not self.predict_median:
-            output = super()._produce_predict_output(x)
-        else:
-            output = self(x)
-            median = self.likelihood.quantiles.index(0.5)
-            output = output.replace(prediction=output.prediction[..., median])  # (B, T, C)
-        is_parameter = self.predict_likelihood_parameters and self.likelihood is not None
-        if is_parameter and not isinstance(self.likelihood, QuantileRegression):
-            return output
-        prediction = output.prediction  # (B, T, C)
-        if self.rin is not None and not is_parameter:
-            prediction = self.rin.repeat_constants(prediction)
-        return output.replace(
-            prediction=prediction.clamp(min=0) if self.nonnegative else prediction
-        )
 
     @override
     def _get_mc_dropout_modules(self) -> set[MonteCarloDropout]:
