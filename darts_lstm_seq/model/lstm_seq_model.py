@@ -675,13 +675,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         random_state: int | None = None,
         values_only: bool = False,
     ) -> dict[str, Any]:
+        # no error: conformal models and ensembles ask every model that has dropout for samples
         if num_samples > 1 and self.likelihood is None and self.n_members == 1 and not mc_dropout:
-            raise_log(
-                ValueError(
-                    f"`num_samples` must be 1, received {num_samples}: all samples would be equal. "
-                    f"Create the model with a `likelihood` or `n_members`, or pass "
-                    f"`mc_dropout=True`."
-                )
+            logger.warning(
+                f"All {num_samples} samples are equal. To have a distribution, create the model with "
+                f"a `likelihood` or `n_members`, or pass `mc_dropout=True`."
             )
         if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)
