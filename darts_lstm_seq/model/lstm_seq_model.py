@@ -711,13 +711,17 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         elif self.load_ckpt_path is not None:
             check_archive(self.load_ckpt_path)
         n_windows = len(train_dataset)
+        first_label = self.min_input_chunk_length + self.output_chunk_shift
         for dataset, prefix in ((train_dataset, ""), (val_dataset, "val_")):
-            if isinstance(dataset, ShiftedTorchTrainingDataset) and not _is_finite(dataset):
+            if not isinstance(dataset, ShiftedTorchTrainingDataset):
+                continue
+            if not _is_finite(dataset):
                 self._check_training_data(dataset, prefix)
                 if is_new:
                     self._mask_inputs |= validation.has_missing(
                         dataset.series, dataset.past_covariates
                     )
+            validation.check_support(dataset.series, self.likelihood, first_label, prefix)
         if is_new:
             self._n_windows = n_windows
         setup = super()._setup_for_train(
@@ -820,13 +824,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         random_state: int | None = None,
         values_only: bool = False,
     ) -> dict[str, Any]:
+        # no error: conformal models and ensembles ask every model that has dropout for samples
         if num_samples > 1 and self.likelihood is None and self.n_members == 1 and not mc_dropout:
-            raise_log(
-                ValueError(
-                    f"`num_samples` must be 1, received {num_samples}: all samples would be equal. "
-                    f"Create the model with a `likelihood` or `n_members`, or pass "
-                    f"`mc_dropout=True`."
-                )
+            logger.warning(
+                f"All {num_samples} samples are equal. To have a distribution, create the model "
+                f"with a `likelihood` or `n_members`, or pass `mc_dropout=True`."
             )
         if isinstance(dataset, SequentialTorchInferenceDataset) and not _is_finite(dataset):
             self._check_inference_data(n, dataset)

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from darts.logging import raise_log
+from darts.utils.likelihood_models.torch import TorchLikelihood
 
 from darts_lstm_seq.checks import check_positive_integer
+from darts_lstm_seq.training.likelihoods import unsupported
 
 Series = Sequence[TimeSeries]
 
@@ -255,6 +257,44 @@ def check_labels(series: Series, first: int, prefix: str = "") -> None:
                 f"`input_chunk_length`."
             )
         )
+
+
+def check_support(
+    series: Series, likelihood: TorchLikelihood | None, first: int, prefix: str = ""
+) -> None:
+    """Refuse labels that the likelihood gives no probability, such as negative counts.
+
+    Parameters
+    ----------
+    series
+        The targets.
+    likelihood
+        The likelihood they are to be trained on.
+    first
+        Position of the first step that any window forecasts.
+    prefix
+        What the name of the argument starts with: `"val_"` for validation data.
+
+    Raises
+    ------
+    ValueError
+        Naming the series index, the component, the first such value and its time.
+    """
+    for idx, target in enumerate(series):
+        values = target.all_values(copy=False)[first:]  # (steps, components, samples)
+        values = values.astype(float, copy=False)
+        wrong, words = unsupported(likelihood, values)
+        for step, component, sample in _first(wrong):
+            raise_log(
+                ValueError(
+                    f"`{prefix}series` at index {idx} has the value "
+                    f"{values[step, component, sample]} in component "
+                    f"{target.components[component]!r}, first at "
+                    f"{target.time_index[first + step]}, but a {type(likelihood).__name__} "
+                    f"describes {words}. Correct the value, mark it as missing (NaN), or choose "
+                    f"another `likelihood`."
+                )
+            )
 
 
 def has_missing(series: Series, past_covariates: Series | None) -> bool:

@@ -12,7 +12,9 @@ linear in past counts as in Ferland et al., "Integer-Valued GARCH Process" (2006
 """
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from darts.utils.likelihood_models import torch as families
 from torch import Tensor
@@ -50,7 +52,32 @@ _BEND = 0.3
 _LEAST_SPREAD = 0.05
 _LOWEST = -30.0  # softplus is exp(-30) there, far from underflow
 _SMALL = 0.03  # where two formulas for the inverse of softplus are equally exact
+_SUM_ERROR = 1e-6  # that PyTorch allows shares to have
 _LEAST_SHARE = 1e-4  # that a continuous Bernoulli distribution may have for its mean
+
+
+# labels that have a finite likelihood, and how a message calls them
+_SUPPORTS: tuple[tuple[tuple[type, ...], str, Callable[[np.ndarray], np.ndarray]], ...] = (
+    (_COUNTS, "whole numbers from 0 on", lambda x: (x >= 0) & (x == np.round(x))),
+    (
+        (families.ExponentialLikelihood, families.HalfNormalLikelihood),
+        "numbers from 0 on",
+        lambda x: x >= 0,
+    ),
+    (_POSITIVE, "numbers above 0", lambda x: x > 0),
+    ((families.BernoulliLikelihood,), "0 and 1", lambda x: (x == 0) | (x == 1)),
+    (
+        (families.ContinuousBernoulliLikelihood,),
+        "numbers from 0 to 1",
+        lambda x: (x >= 0) & (x <= 1),
+    ),
+    ((families.BetaLikelihood,), "numbers between 0 and 1", lambda x: (x > 0) & (x < 1)),
+    (
+        (families.DirichletLikelihood,),
+        "shares above 0 of a sum of 1 over all components",
+        lambda x: (x > 0) & (np.abs(x.sum(axis=1, keepdims=True) - 1) < _SUM_ERROR),
+    ),
+)
 
 
 def has_location(likelihood: families.TorchLikelihood | None) -> bool:
@@ -72,6 +99,32 @@ def has_location(likelihood: families.TorchLikelihood | None) -> bool:
             f"`darts.utils.likelihood_models.torch`."
         )
     return False
+
+
+def unsupported(
+    likelihood: families.TorchLikelihood | None, values: np.ndarray
+) -> tuple[np.ndarray, str]:
+    """Tell which `values (steps, components, samples)` a likelihood cannot be trained on.
+
+    Returns
+    -------
+    tuple[np.ndarray, str]
+        True where a value has no finite likelihood, never where it is missing (NaN); and the
+        values that have one, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts.utils.likelihood_models.torch import PoissonLikelihood
+    >>> from darts_lstm_seq.training.likelihoods import unsupported
+    >>> wrong, words = unsupported(PoissonLikelihood(), np.array([[[3.0]], [[0.5]]]))
+    >>> wrong.ravel().tolist(), words
+    ([False, True], 'whole numbers from 0 on')
+    """
+    for kinds, words, supports in _SUPPORTS:
+        if isinstance(likelihood, kinds):
+            return ~(supports(values) | np.isnan(values)), words
+    return np.zeros(values.shape, dtype=bool), "all numbers"
 
 
 def least_spread(

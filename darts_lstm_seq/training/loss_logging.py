@@ -100,7 +100,7 @@ class LossLogging(PLForecastingModule):
 
 
 def _steps_are_watched(trainer: Any) -> bool:
-    """Tell whether a logger, a progress bar or a callback could read the loss of a single step.
+    """Tell whether a logger, a progress bar, a callback or a scheduler could read a step's loss.
 
     Logging it takes a fifth of a small training step (`benchmarks/bench_fit.py`).
     """
@@ -114,5 +114,10 @@ def _steps_are_watched(trainer: Any) -> bool:
             if callback is not bar and not isinstance(callback, pl.callbacks.ModelCheckpoint)
         )
         or any(map(saves_within_epochs, trainer.checkpoint_callbacks))
+        # such as `ReduceLROnPlateau`
+        or any(
+            scheduler.reduce_on_plateau and scheduler.interval == "step"
+            for scheduler in trainer.lr_scheduler_configs
+        )
         or trainer.max_steps != -1  # an epoch may end with any step
     )

@@ -466,9 +466,14 @@ def test_what_is_no_time_series_is_refused_with_what_makes_one(
         model.predict(3, series=data)
 
 
-def test_samples_that_would_be_equal_are_refused(tiny: dict[str, Any]) -> None:
+def test_samples_that_are_equal_are_reported(
+    tiny: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     model = LSTMSeqModel(12, 3, **tiny | {"dropout": 0.5}).fit(sine())
-    with pytest.raises(ValueError, match=r"`num_samples` must be 1, received 9.*mc_dropout"):
-        model.predict(3, num_samples=9)
+    samples = model.predict(3, num_samples=9).all_values()
+    assert (np.ptp(samples, axis=2) == 0).all()
+    assert "All 9 samples are equal" in caplog.text
+    caplog.clear()
     samples = model.predict(3, num_samples=9, mc_dropout=True).all_values()
     assert (np.ptp(samples, axis=2) > 0).all()
+    assert not caplog.records

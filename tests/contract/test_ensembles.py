@@ -170,6 +170,18 @@ def test_conformal_intervals(fitted: LSTMSeqModel, series: TimeSeries, tmp_path:
     np.testing.assert_allclose(again.values(), told.values(), rtol=1e-5)
 
 
+def test_wrappers_that_ask_for_samples_take_models_with_dropout(
+    tiny: dict[str, Any], series: TimeSeries
+) -> None:
+    model = LSTMSeqModel(12, 4, **tiny | {"dropout": 0.5})
+    drawn = LinearRegressionModel(SEASON, output_chunk_length=4, likelihood="poisson")
+    ensemble = NaiveEnsembleModel([model, drawn]).fit(series)
+    assert (np.ptp(ensemble.predict(4, num_samples=20).all_values(), axis=2) > 0).all()
+    conformal = ConformalNaiveModel(model.fit(series), quantiles=QUANTILES, cal_length=9)
+    low, _, high = conformal.predict(4, series, predict_likelihood_parameters=True).values().T
+    assert (low < high).all()
+
+
 def test_conformal_quantile_regression(tiny: dict[str, Any], series: TimeSeries) -> None:
     base = LSTMSeqModel(
         12, 4, likelihood=QuantileRegression(QUANTILES), **tiny | {"n_epochs": 5}

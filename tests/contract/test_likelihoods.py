@@ -7,7 +7,7 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mql
 from darts.utils.likelihood_models import torch as families
-from makers import sine
+from makers import sine, with_value
 
 from darts_lstm_seq import LSTMSeqModel
 
@@ -68,6 +68,55 @@ def test_every_family(family: str, kind: str, tiny: dict[str, Any]) -> None:
     assert np.isfinite(parameters.values()).all()
     with pytest.raises(ValueError, match="predict_likelihood_parameters"):
         model.predict(6, predict_likelihood_parameters=True)
+
+
+SUPPORTS = {
+    "whole numbers from 0 on": (["Poisson", "NegativeBinomial", "Geometric"], [-1, 2.5]),
+    "numbers from 0 on": (["Exponential", "HalfNormal"], [-0.5]),
+    "numbers above 0": (["Gamma", "LogNormal", "Weibull"], [-0.5, 0]),
+    "0 and 1": (["Bernoulli"], [-1, 0.5, 2]),
+    "numbers from 0 to 1": (["ContinuousBernoulli"], [-0.5, 1.5]),
+    "numbers between 0 and 1": (["Beta"], [-0.5, 0, 1]),
+    "shares above 0": (["Dirichlet"], [0, 0.75]),
+}
+UNSUPPORTED = [
+    (family, value, words)
+    for words, (names, values) in SUPPORTS.items()
+    for family in names
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("family", "value", "words"), UNSUPPORTED)
+def test_labels_without_a_likelihood_are_refused(
+    family: str, value: float, words: str, tiny: dict[str, Any]
+) -> None:
+    likelihood = getattr(families, f"{family}Likelihood")()
+    good = of_kind(FAMILIES[family], 40)
+    wrong = with_value(good, 30, value, component=0)
+    model = LSTMSeqModel(12, 4, likelihood=likelihood, **tiny)
+    expected = (
+        rf"at index 1 has the value {float(value)} in component 'y0', first at "
+        rf"{good.time_index[30]}.*{family}Likelihood describes {words}.*NaN"
+    )
+    with pytest.raises(ValueError, match=f"`series` {expected}"):
+        model.fit([good, wrong])
+    with pytest.raises(ValueError, match=f"`val_series` {expected}"):
+        model.fit([good, good], val_series=[good, wrong])
+
+
+def test_missing_labels_and_first_windows_may_have_any_value(tiny: dict[str, Any]) -> None:
+    counts = of_kind("counts", 40)
+    series = [with_value(counts, 30), with_value(counts, 3, -2.5)]
+    model = LSTMSeqModel(12, 4, likelihood=families.PoissonLikelihood(), **tiny).fit(series)
+    assert np.isfinite(model.predict(4, series=counts).values()).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float16"])
+def test_integers_are_counts(dtype: str, tiny: dict[str, Any]) -> None:
+    counts = TimeSeries.from_values(of_kind("counts", 40).values().astype(dtype))
+    model = LSTMSeqModel(12, 4, likelihood=families.PoissonLikelihood(), **tiny).fit(counts)
+    assert np.isfinite(model.predict(4).values()).all()
 
 
 @pytest.mark.slow

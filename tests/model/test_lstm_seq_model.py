@@ -446,6 +446,21 @@ def test_callbacks_see_the_loss_of_each_step_and_epoch(tiny: Tiny) -> None:
     np.testing.assert_array_equal(first.predict(T).values(), second.predict(T).values())
 
 
+def test_a_scheduler_sees_the_loss_of_each_step(tiny: Tiny, monkeypatch: Any) -> None:
+    seen, scheduler = [], torch.optim.lr_scheduler.ReduceLROnPlateau
+    step = scheduler.step
+
+    def record(self: Any, loss: torch.Tensor) -> None:
+        seen.append(loss.item())
+        step(self, loss)
+
+    monkeypatch.setattr(scheduler, "step", record)
+    params = tiny | {"n_epochs": 2, "batch_size": 16, "lr_scheduler_cls": scheduler}
+    kwargs = {"monitor": "train_loss", "interval": "step", "frequency": 2}
+    LSTMSeqModel(L, T, lr_scheduler_kwargs=kwargs, **params).fit(wave())
+    assert len(set(seen)) == 4  # of four steps an epoch
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_loss_curves_are_those_of_darts_datasets_batched_sample_by_sample(
     dtype: str, tiny: Tiny
