@@ -16,7 +16,7 @@ from torch import Tensor
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.skip import skip_matrix
+from pretraining.averaging import skip_of
 
 PACKAGE = Path(__file__).parents[1] / "darts_lstm_seq" / "weights"
 PARAMETERS = ("output_chunk_length", "hidden_dim", "n_rnn_layers", "patch_length", "dropout")
@@ -24,11 +24,6 @@ PARAMETERS = ("output_chunk_length", "hidden_dim", "n_rnn_layers", "patch_length
 
 def weights_of(network: LSTMSeqNetwork) -> dict[str, Tensor]:
     """Return the weights in half precision, by the names of the network and `skip` `(T, L)`."""
-    skip = network.skip
-    assert skip is not None
-    matrix = skip_matrix(
-        skip.base_weight, skip.basis, skip.lr_scale, skip.coefficients, skip.weight
-    )
     weights = {
         name: weight
         for name, weight in network.state_dict().items()
@@ -36,7 +31,7 @@ def weights_of(network: LSTMSeqNetwork) -> dict[str, Tensor]:
     }
     return {
         name: weight.detach().to(torch.float16).contiguous()
-        for name, weight in {**weights, "skip": matrix}.items()
+        for name, weight in {**weights, "skip": skip_of(network)}.items()
     }
 
 

@@ -73,16 +73,38 @@ def _smooth(rng: np.random.Generator, count: int, length: int, season: int) -> n
     beta = rng.beta(1, 4, count) * 0.4
     phi = rng.choice([0.8, 0.9, 0.95, 0.98, 1.0], count)
     sigma = log_uniform(rng, 10**-2.2, 10**-0.7, count)
-    return _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma)
+    return to_values(rng, _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma))
 
 
 def _responsive(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
     """Draw quarters and years: level and trend follow the newest values, trends are damped."""
+    return to_values(rng, _responsive_path(rng, count, length, season))
+
+
+def _responsive_path(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
     alpha = rng.beta(2, 1.2, count)
     beta = rng.beta(1, 2, count) * 0.8
     phi = rng.choice([0.7, 0.8, 0.9, 0.95], count)
     sigma = log_uniform(rng, 10**-2.6, 10**-0.9, count)
     return _exponential_smoothing(rng, length, season, alpha, beta, phi, sigma)
+
+
+def _cyclic(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
+    """Draw business cycles of three to twelve years around the paths of `_responsive`."""
+    frequency = 2 * np.pi / (log_uniform(rng, 3, 12, count) * season)
+    radius = rng.uniform(0.6, 0.97, count) ** (1 / season)
+    burn = 10 * season
+    e = draw_noise(rng, count, length + burn)
+    x = np.zeros((count, length + burn))
+    for step in range(2, length + burn):
+        x[:, step] = (
+            2 * radius * np.cos(frequency) * x[:, step - 1]
+            - radius**2 * x[:, step - 2]
+            + e[:, step]
+        )
+    cycle = x[:, burn:] / (x.std(1, keepdims=True) + 1e-9)
+    size = log_uniform(rng, 0.01, 0.4, count)[:, None]
+    return to_values(rng, _responsive_path(rng, count, length, season) + size * cycle)
 
 
 def _exponential_smoothing(
@@ -116,7 +138,7 @@ def _exponential_smoothing(
         level = level + phi * trend + alpha * e + level_break[:, step]
         trend = phi * trend + alpha * beta * e + trend_break[:, step]
         profile[:, place] = s + gamma * (1 - alpha) * e
-    return to_values(rng, path)
+    return path
 
 
 def _structural(rng: np.random.Generator, count: int, length: int, season: int) -> np.ndarray:
@@ -300,6 +322,7 @@ def _two_seasons(rng: np.random.Generator, count: int, length: int, season: int)
 FAMILIES: dict[str, Family] = {
     "smooth": _smooth,
     "responsive": _responsive,
+    "cyclic": _cyclic,
     "structural": _structural,
     "arima": _arima,
     "gaussian_process": _gaussian_process,

@@ -1,8 +1,9 @@
 """Train one network per season on synthetic series alone: `python -m pretraining.train`.
 
-Each is an ordinary `LSTMSeqModel` with quantile outputs, trained by its own `fit`. Every series
-ends with one forecast horizon, and many have a shorter history than the longest window before it,
-so that the network learns from padded windows, too.
+Each is an ordinary `LSTMSeqModel` with quantile outputs, trained by its own `fit`; some are means
+of several, each trained on series of its own (`averaging.py`). Every series ends with one forecast
+horizon, and many have a shorter history than the longest window before it, so that the network
+learns from padded windows, too.
 
 Usage: `python -m pretraining.train [--seasons 1 4 12] [--series 100000] [--out pretraining/out]`
 """
@@ -13,7 +14,7 @@ import logging
 import os
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 
 from darts_lstm_seq import LSTMSeqModel
+from pretraining.averaging import load_average
 from pretraining.generator import MIXTURES, generate
 
 # what follows a window stays within so many of its spreads
@@ -49,13 +51,56 @@ class Setting:
     lr: float = 2e-3
     whole: float = 0.6  # share of series with histories of the longest window
     gaps: float = 0.05
+    n_members: int = 1  # networks that are averaged
+    widening: float = 1.0  # factor of the distance between the quantiles and the median
 
 
 SETTINGS = {
-    1: Setting(shortest=4, longest=24, horizon=8, patch_length=3, n_series=50_000, n_epochs=8),
-    4: Setting(shortest=5, longest=20, horizon=8, patch_length=4, n_series=40_000, n_epochs=10),
-    12: Setting(shortest=13, longest=60, horizon=24, patch_length=12, n_epochs=8),
-    7: Setting(shortest=8, longest=35, horizon=14, patch_length=7, n_series=30_000, n_epochs=10),
+    1: Setting(
+        shortest=4,
+        longest=24,
+        horizon=8,
+        patch_length=3,
+        hidden_dim=64,
+        n_series=20_000,
+        n_epochs=8,
+        lr=1e-2,
+        whole=0.4,
+        n_members=2,
+        widening=1.2,
+    ),
+    4: Setting(
+        shortest=5,
+        longest=20,
+        horizon=8,
+        patch_length=4,
+        hidden_dim=64,
+        n_series=25_000,
+        n_epochs=8,
+        lr=1e-2,
+        n_members=3,
+        widening=1.2,
+    ),
+    12: Setting(
+        shortest=13,
+        longest=60,
+        horizon=24,
+        patch_length=12,
+        hidden_dim=64,
+        n_series=60_000,
+        n_epochs=8,
+        lr=3e-3,
+        n_members=3,
+    ),
+    7: Setting(
+        shortest=8,
+        longest=35,
+        horizon=14,
+        patch_length=7,
+        n_series=30_000,
+        n_epochs=10,
+        widening=1.4,
+    ),
     24: Setting(
         shortest=25, longest=168, horizon=48, patch_length=24, n_series=20_000, n_epochs=14
     ),
@@ -124,27 +169,56 @@ def make_model(setting: Setting, seed: int) -> LSTMSeqModel:
     )
 
 
+@torch.no_grad()
+def widen_quantiles(model: LSTMSeqModel, factor: float) -> None:
+    """Move the quantiles away from the median by a factor, which stays as it is.
+
+    Parameters
+    ----------
+    model
+        A trained model. Its output layer is changed; the skip adds the same to all quantiles.
+    factor
+        Distance of each quantile from the median, relative to the one before.
+    """
+    median = QUANTILES.index(0.5)
+    for parameter in model.model.network.head.parameters():
+        by_quantile = parameter.view(-1, len(QUANTILES), *parameter.shape[1:])  # (T, P, ...)
+        by_quantile.copy_(by_quantile[:, [median]].lerp(by_quantile, factor))
+
+
 def train(
     season: int, setting: Setting, seed: int, mixture: dict[str, float] | None = None
 ) -> tuple[LSTMSeqModel, dict[str, Any]]:
     """Return the trained model and what to log about it."""
-    start = time.perf_counter()
-    rows = make_series(season, setting, seed, mixture)
-    series = [TimeSeries.from_values(row) for row in rows]
-    made = time.perf_counter() - start
-    start = time.perf_counter()
-    model = make_model(setting, seed)
-    model.fit(series, max_samples_per_ts=1)  # the newest window of each
+    seconds = {"generate": 0.0, "train": 0.0}
+    members, losses = [], []
+    for member_seed in range(seed * setting.n_members, (seed + 1) * setting.n_members):
+        start = time.perf_counter()
+        rows = make_series(season, setting, member_seed, mixture)
+        series = [TimeSeries.from_values(row) for row in rows]
+        made = time.perf_counter()
+        model = make_model(setting, member_seed)
+        model.fit(series, max_samples_per_ts=1)  # the newest window of each
+        members.append(model.model.network)
+        losses.append(round(float(model.model.trainer.callback_metrics["train_loss"]), 4))
+        seconds["generate"] += made - start
+        seconds["train"] += time.perf_counter() - made
+    if setting.n_members > 1:
+        wide = replace(setting, hidden_dim=setting.n_members * setting.hidden_dim)
+        model = make_model(wide, seed)
+        model.fit(series[: setting.batch_size], epochs=1)  # makes its network
+        load_average(model.model.network, members)
+    widen_quantiles(model, setting.widening)
     return model, {
         "season": season,
         "seed": seed,
         "setting": asdict(setting),
         "mixture": mixture or MIXTURES[season],
         "series": len(series),
-        "seconds_to_generate": round(made, 1),
-        "seconds_to_train": round(time.perf_counter() - start, 1),
+        "seconds_to_generate": round(seconds["generate"], 1),
+        "seconds_to_train": round(seconds["train"], 1),
         "parameters": sum(p.numel() for p in model.model.parameters()),
-        "loss": round(float(model.model.trainer.callback_metrics["train_loss"]), 4),
+        "losses": losses,
     }
 
 

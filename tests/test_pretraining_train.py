@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from darts import TimeSeries
 
+from darts_lstm_seq import LSTMSeqModel
 from pretraining.real_series import Task
-from pretraining.train import SETTINGS, make_series, train
+from pretraining.train import QUANTILES, SETTINGS, make_series, train, widen_quantiles
 from pretraining.validate import coverage, quantile_forecasts, score, seasonal_naive
 
-TINY = replace(SETTINGS[4], n_series=200, n_epochs=1, hidden_dim=8, batch_size=64)
+TINY = replace(
+    SETTINGS[4], n_series=200, n_epochs=1, hidden_dim=8, batch_size=64, n_members=2, widening=1.0
+)
 
 
 def test_histories_are_as_long_as_asked_for() -> None:
@@ -34,7 +37,34 @@ def test_training_repeats_itself() -> None:
     ]
     np.testing.assert_array_equal(*forecasts)
     assert log["series"] <= 200
-    assert log["loss"] > 0
+    assert log["losses"][0] > 0
+
+
+def quantiles(model: LSTMSeqModel, values: np.ndarray) -> np.ndarray:
+    series = TimeSeries.from_values(values)
+    return model.predict(8, series, predict_likelihood_parameters=True).values()
+
+
+def test_average_is_the_mean_of_its_members() -> None:
+    one = replace(TINY, n_members=1)
+    members = [train(4, one, seed)[0] for seed in (0, 1)]
+    average, log = train(4, TINY, seed=0)
+    assert average.hidden_dim == 16
+    assert len(log["losses"]) == 2
+    for length in (7, 20, 30):
+        values = np.sin(np.arange(float(length))) * 100 + 500
+        expected = np.mean([quantiles(member, values) for member in members], axis=0)
+        np.testing.assert_allclose(quantiles(average, values), expected, rtol=1e-5)
+
+
+def test_wider_quantiles_are_further_from_the_same_median() -> None:
+    model, _ = train(4, TINY, seed=0)
+    values = np.sin(np.arange(20.0))
+    before = quantiles(model, values)
+    widen_quantiles(model, 1.5)
+    after = quantiles(model, values)
+    median = before[:, [QUANTILES.index(0.5)]]
+    np.testing.assert_allclose(after, median + 1.5 * (before - median), atol=1e-5)
 
 
 def test_quantiles_of_histories_of_any_length() -> None:
