@@ -15,7 +15,7 @@ import pandas as pd
 from darts import TimeSeries
 
 from darts_lstm_seq import LSTMSeqModel
-from pretraining.real_series import Task, tasks
+from pretraining.real_series import SHORTENED, Task, shortened, tasks
 from pretraining.train import quiet
 
 LOW, MEDIAN, HIGH = "q0.100", "q0.500", "q0.900"
@@ -76,19 +76,24 @@ def main() -> None:
     args = parser.parse_args()
     quiet()
     for season in args.seasons:
-        found = tasks(season)
         model = LSTMSeqModel.load(
             str(args.models / f"season_{season}.pt"), pl_trainer_kwargs={"accelerator": "cpu"}
         )
-        horizon = len(found[0].future)
-        low, median, high = quantile_forecasts(model, [task.past for task in found], horizon)
-        table = score(found, median, season)
-        print(
-            f"season {season}: {len(found)} tasks, 80 % interval holds "
-            f"{coverage(found, low, high):.3f}"
-        )
-        print(summary(table).round(4).to_string())
+        found = tasks(season)
+        table = report(f"season {season}", model, found, season)
         print(np.exp(table.groupby("source")["log"].mean()).round(3).to_string())
+        if season in SHORTENED:
+            report(f"season {season}, short histories", model, shortened(found, season), season)
+
+
+def report(name: str, model: LSTMSeqModel, found: Sequence[Task], season: int) -> pd.DataFrame:
+    """Print the scores of a model; return those of each task."""
+    horizon = len(found[0].future)
+    low, median, high = quantile_forecasts(model, [task.past for task in found], horizon)
+    table = score(found, median, season)
+    print(f"{name}: {len(found)} tasks, 80 % interval holds {coverage(found, low, high):.3f}")
+    print(summary(table).round(4).to_string(), flush=True)
+    return table
 
 
 if __name__ == "__main__":
