@@ -5,7 +5,7 @@ of several, each trained on series of its own (`averaging.py`). Every series end
 horizon, and many have a shorter history than the longest window before it, so that the network
 learns from padded windows, too.
 
-Usage: `python -m pretraining.train [--seasons 1 4 12] [--series 100000] [--out pretraining/out]`
+Usage: `python -m pretraining.train [--seasons 1 4 12] [--seed 0] [--out pretraining/out]`
 """
 
 import argparse
