@@ -59,10 +59,16 @@ def networks(length: int, horizon: int, seed: int) -> dict[str, ForecastingModel
         trainer = dict(QUIET_TRAINER)
         return cls(length, horizon, random_state=seed, pl_trainer_kwargs=trainer, **kwargs)
 
+    def make_pretrained(**kwargs: Any) -> ForecastingModel:
+        trainer = dict(QUIET_TRAINER)
+        return LSTMSeqModel.from_pretrained(random_state=seed, pl_trainer_kwargs=trainer, **kwargs)
+
     return {
         "LSTMSeqModel": make(LSTMSeqModel),
         "LSTMSeqModel, 10 members": make(LSTMSeqModel, n_members=10),
         "LSTMSeqModel, the plain tutorial": make(LSTMSeqModel, use_reversible_instance_norm=False),
+        "LSTMSeqModel, pre-trained, zero-shot": make_pretrained(n_epochs=0),
+        "LSTMSeqModel, pre-trained, fine-tuned": make_pretrained(),
         "Darts BlockRNN": make(BlockRNNModel, model="LSTM"),
         "Darts BlockRNN, RINorm": make(
             BlockRNNModel, model="LSTM", use_reversible_instance_norm=True
