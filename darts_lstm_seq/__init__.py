@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from darts_lstm_seq.callbacks import PrintLoss
     from darts_lstm_seq.comparison.baselines import baseline_models
     from darts_lstm_seq.comparison.compare import Comparison, compare
+    from darts_lstm_seq.comparison.future import forecast
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ _MODULES = {
     "PrintLoss": "callbacks",
     "baseline_models": "comparison.baselines",
     "compare": "comparison.compare",
+    "forecast": "comparison.future",
 }
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "__version__",
     "baseline_models",
     "compare",
+    "forecast",
 ]
 
 

@@ -4,6 +4,7 @@ Invalid arguments or files end with one line on stderr and exit code 2.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from darts_lstm_seq import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
     from darts import TimeSeries
+
+    from darts_lstm_seq.comparison.compare import Comparison
 
 # the names in `comparison.baselines.MODELS`, whose import takes seconds
 MODELS = [
     "LSTMSeqModel",
+    "LSTMSeqModel (global)",
     "LSTMSeqModel.from_pretrained",
     "ARIMA",
     "ExponentialSmoothing",
@@ -27,6 +32,8 @@ MODELS = [
 _PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
 # parameters of `data.read_csv` that describe the format of the file
 _FILE_FORMAT = ("date_format", "separator", "decimal", "encoding")
+# what is stored beside a model, to read other files like the one that it was trained on
+_FILE_OPTIONS = ("time", "value", "series", "freq", *_FILE_FORMAT)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parser().parse_args(arguments)
     try:
-        return _compare(parsed)
+        return int(parsed.run(parsed))
     except KeyboardInterrupt:
         print("darts-lstm-seq: interrupted", file=sys.stderr)
         return 130
@@ -73,6 +80,35 @@ def _parser() -> argparse.ArgumentParser:
         description="Backtest several models on the same folds of one or many series, and rank "
         "them.",
     )
+    _add_options(compare)
+    compare.set_defaults(run=_compare)
+    forecast = commands.add_parser(
+        "forecast",
+        help="forecast the future by the best of these models, or by a saved one",
+        description="Compare models on the series of a file, fit the best one to all of their "
+        "values, and forecast what follows. With --model, forecast by a saved LSTM, without "
+        "training; it knows the columns it was trained on.",
+    )
+    _add_options(forecast)
+    forecast.add_argument(
+        "--interval",
+        type=float,
+        default=80,
+        metavar="PERCENT",
+        help="share of values that the limits of a forecast shall hold (%(default)s)",
+    )
+    forecast.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE.pt",
+        help="the model.pt of an earlier forecast by an LSTM; one network for many series comes "
+        "from --models 'LSTMSeqModel (global)'",
+    )
+    forecast.set_defaults(run=_forecast)
+    return parser
+
+
+def _add_options(compare: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "file",
         nargs="?",
@@ -107,7 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--decimal", help="decimal sign; default: the one that all numbers have")
     compare.add_argument("--encoding", help="encoding of the file; default: UTF-8 or UTF-16")
-    compare.add_argument("--horizon", type=int, default=12, help="steps to forecast (%(default)s)")
+    compare.add_argument(
+        "--horizon",
+        type=int,
+        metavar="STEPS",
+        help="steps to forecast; default: by the frequency (12 months, 14 days, 24 hours, ...)",
+    )
     compare.add_argument(
         "--seasonality",
         type=int,
@@ -121,15 +162,22 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=MODELS,
         metavar="MODEL",
-        help=f"models to compare, out of {', '.join(MODELS)}; default: all",
+        help=f"models to compare, out of {', '.join(MODELS)}; default: all, with one network for "
+        "all series (global) in the place of one for each if there are at least 10",
     )
     compare.add_argument(
         "--out",
         type=Path,
         default=Path("darts-lstm-seq-out"),
         help="folder for scores.csv, forecasts.csv and forecasts.png (%(default)s); for many "
-        "series also per_series.csv; their results are stored as they arrive, and a repeated "
+        "series also per_series.csv; results are stored as each model ends, and a repeated "
         "command resumes",
+    )
+    compare.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="seconds that a model may take, for all series together; default: any",
     )
     compare.add_argument(
         "--n-jobs",
@@ -144,38 +192,58 @@ def _parser() -> argparse.ArgumentParser:
         help="where many series are evaluated: loky for processes of this machine, or a cluster "
         "(%(default)s)",
     )
-    return parser
 
 
 def _compare(parsed: argparse.Namespace) -> int:
     # imports that take seconds come after parsing the arguments and reading the file
-    series = _read_series(parsed)
+    result = _run_comparison(parsed, _read_series(parsed))
+    written = "scores.csv, forecasts.csv"
+    if len(result.series) > 1 or "failed" in result.scores:
+        written += ", per_series.csv"
+    elif not result.forecasts.empty:
+        result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
+        written += ", forecasts.png"
+    print(f"written to {parsed.out}: {written}")
+    return 0 if result.scores["error"].isna().any() else 1
+
+
+def _run_comparison(
+    parsed: argparse.Namespace, series: "TimeSeries | dict[Any, TimeSeries]"
+) -> "Comparison":
+    """Compare the models and print the scores."""
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.compare import compare
+    from darts_lstm_seq.comparison.inputs import default_horizon
     from darts_lstm_seq.parallel import backend
 
     mpl.use("Agg")
     parsed.out.mkdir(parents=True, exist_ok=True)
-    folds = f"{parsed.folds} folds of {parsed.horizon} steps"
+    every = list(series.values()) if isinstance(series, dict) else [series]
+    horizon = parsed.horizon
+    if horizon is None and parsed.folds > 0:
+        horizon = default_horizon(every, parsed.folds)
+    folds = f"{parsed.folds} folds of {horizon} steps"
+    targets = ", ".join(dict.fromkeys(name for one in every for name in one.components))
     if isinstance(series, dict):
-        print(f"{len(series)} series; {folds}", flush=True)
+        print(f"to forecast: {targets}; {len(series)} series; {folds}", flush=True)
     else:
         print(
-            f"to forecast: {', '.join(series.components)}; {len(series)} steps from "
-            f"{series.start_time()} to {series.end_time()}; {folds}",
+            f"to forecast: {targets}; {len(series)} steps from {series.start_time()} to "
+            f"{series.end_time()}; {folds}",
             flush=True,
         )
     with backend(parsed.backend):
         result = compare(
             series,
-            parsed.horizon,
+            horizon,
             parsed.models,
             parsed.folds,
             parsed.seasonality,
             random_state=parsed.seed,
             n_jobs=parsed.n_jobs,
             out=parsed.out,
+            time_limit=parsed.time_limit,
         )
     columns = [name for name in _PRINTED if name in result.scores]
     print(result.scores[columns].to_string(index=False, float_format="%.3f"))
@@ -183,14 +251,76 @@ def _compare(parsed: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     for _, row in result.scores.dropna(subset=["error"]).iterrows():
         print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
-    written = "scores.csv, forecasts.csv"
-    if isinstance(series, dict):
-        written += ", per_series.csv"
-    elif not result.forecasts.empty:
-        result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
-        written += ", forecasts.png"
-    print(f"written to {parsed.out}: {written}")
-    return 0 if result.scores["error"].isna().any() else 1
+    return result
+
+
+def _forecast(parsed: argparse.Namespace) -> int:
+    interval = parsed.interval / 100
+    if not 0 < interval < 1:
+        raise ValueError(f"--interval must be between 0 and 100 percent, received {interval:.0%}.")
+    if parsed.model is not None:
+        return _forecast_by_model(parsed, interval)
+    series = _read_series(parsed)
+    result = _run_comparison(parsed, series)
+    if result.scores["error"].notna().all():
+        return 1
+    future = result.predict(interval=interval)
+    written = _write_future(parsed.out, result.series, future)
+    if _save_model(parsed, result):
+        written += ", model.pt, model.json"
+    print(f"forecast by {result.best}; written to {parsed.out}: scores.csv, {written}")
+    return 0
+
+
+def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
+    """Forecast by a saved model, with the options of the file that it was trained on."""
+    settings = parsed.model.with_suffix(".json")
+    stored = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    for name, value in stored.items():
+        if name in _FILE_OPTIONS and getattr(parsed, name) is None:
+            setattr(parsed, name, value)
+    if parsed.file is None:
+        raise ValueError("forecast --model needs a FILE.csv to forecast.")
+    series = _read_series(parsed)
+    import matplotlib as mpl
+
+    from darts_lstm_seq.comparison.future import forecast
+
+    mpl.use("Agg")
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    future = forecast(series, parsed.model, parsed.horizon, interval)
+    if future["forecast"].isna().all():
+        raise ValueError(f"no series can be forecast: {future['error'].iloc[0]}")
+    named = series if isinstance(series, dict) else {0: series}
+    print(f"written to {parsed.out}: {_write_future(parsed.out, named, future)}")
+    return 0
+
+
+def _write_future(out: Path, series: Any, future: "pd.DataFrame") -> str:
+    from darts_lstm_seq.comparison.future_plot import plot_future
+    from darts_lstm_seq.comparison.results_folder import ResultsFolder
+
+    ResultsFolder(out).write_tables({"future.csv": future})
+    plot_future(series, future).savefig(out / "future.png", dpi=150)
+    if "error" in future and (failed := future["error"].notna().sum()):
+        print(f"{failed} series have no forecast; see `error` in future.csv", file=sys.stderr)
+    return "future.csv, future.png"
+
+
+def _save_model(parsed: argparse.Namespace, result: "Comparison") -> bool:
+    """Save a network that forecasts other values without training; classical models do not."""
+    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+
+    model = result.fit()
+    if not isinstance(model, LSTMSeqModel):
+        return False
+    model.save(str(parsed.out / "model.pt"))
+    options = {name: getattr(parsed, name) for name in _FILE_OPTIONS}
+    components = next(iter(result.series.values())).components
+    options["value"] = options["value"] or list(components)
+    text = json.dumps(options, indent=1)
+    (parsed.out / "model.json").write_text(text, encoding="utf-8")
+    return True
 
 
 def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":

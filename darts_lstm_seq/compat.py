@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.models.forecasting.multivariate_model import MultivariateModel
 from darts.models.forecasting.torch_forecasting_model import (
     TorchForecastingModel,
     _get_checkpoint_fname,
@@ -33,6 +34,7 @@ __all__ = [
     "checkpoint_name",
     "collate_inference_samples",
     "collate_training_samples",
+    "component_models",
     "copy_modules",
     "fitted_state",
     "has_prior",
@@ -97,6 +99,11 @@ def fitted_state(model: ForecastingModel) -> Any:
         return model.model.state_dict(), model.encoders
     # drawn from the global random state
     return {name: value for name, value in vars(model).items() if name != "_random_instance"}
+
+
+def component_models(model: MultivariateModel) -> list[ForecastingModel]:
+    """Return the models of the single components; one, if it takes all of them."""
+    return model._models
 
 
 def has_prior(likelihood: TorchLikelihood | None) -> bool:

@@ -1,15 +1,18 @@
-"""The default models of a comparison, each created for one series.
+"""The default models of a comparison, each created for one series, or for all of them.
 
 Apart from `LSTMSeqModel` they are Darts' own, with their defaults and the seasonality of the
 series; none is tuned to a data set. They are fitted and scored in `evaluation.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 from darts import TimeSeries
 from darts.models import ARIMA, ExponentialSmoothing, NaiveDrift, NaiveSeasonal, Theta
 from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.utils import SeasonalityMode
+from typing_extensions import override
 
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.pretrained import networks
@@ -17,8 +20,19 @@ from darts_lstm_seq.model.seasons import find_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
+# one network for all series of a comparison: a global model
+GLOBAL = "LSTMSeqModel (global)"
+# of at least so many series, by default
+MIN_GLOBAL_SERIES = 10
+
 # with a longer season, one fit of the state space model takes minutes
 _LONGEST_ARIMA_SEASON = 24
+# of two years of hours one fit took 140 s, of their last 500 steps it takes 7, equally accurate
+_LONGEST_ARIMA_TRAINING = 500
+# those of the network; `quantiles.py` interpolates others
+_QUANTILES = [0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975]
+# with many series there is enough data for larger batches, in less time and equally accurate
+_GLOBAL_BATCH_SIZE = 128
 
 # networks this small are no faster on a GPU when trained on a single series
 QUIET_TRAINER = {
@@ -30,10 +44,24 @@ QUIET_TRAINER = {
 }
 
 
+class RecentARIMA(ARIMA):
+    """Darts' ARIMA, fitted to the newest steps of a series alone."""
+
+    @override
+    def fit(
+        self,
+        series: TimeSeries,
+        future_covariates: TimeSeries | None = None,
+        verbose: bool | None = None,
+    ) -> Self:
+        """Fit to the last 500 steps; parameters as for `ARIMA`."""
+        return super().fit(series[-_LONGEST_ARIMA_TRAINING:], future_covariates, verbose)
+
+
 def _arima(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
     # the airline model for seasonal series, ARIMA(1, 1, 1) for others
     if 1 < season <= _LONGEST_ARIMA_SEASON:
-        return ARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
+        return RecentARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
     return ARIMA(p=1, d=1, q=1)
 
 
@@ -54,11 +82,27 @@ def _lstm(season: int, horizon: int, length: int, random_state: int) -> Forecast
     # three seasons of input show the repetition; half of the training part is left for windows
     wanted = max(3 * season, 2 * horizon)
     input_length = max(1, min(wanted, (length - horizon) // 2))
+    return _quantile_lstm(input_length, horizon, random_state)
+
+
+def _global_lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
+    # the shortest series has a window, too
+    wanted = max(3 * season, 2 * horizon)
+    shortest = min(wanted, max(1, length - horizon))
+    input_length = wanted if shortest == wanted else (shortest, wanted)
+    return _quantile_lstm(input_length, horizon, random_state, batch_size=_GLOBAL_BATCH_SIZE)
+
+
+def _quantile_lstm(
+    input_length: int | tuple[int, int], horizon: int, random_state: int, **kwargs: Any
+) -> ForecastingModel:
     return LSTMSeqModel(
         input_chunk_length=input_length,
         output_chunk_length=horizon,
+        likelihood=QuantileRegression(list(_QUANTILES)),
         random_state=random_state,
         pl_trainer_kwargs=dict(QUIET_TRAINER),
+        **kwargs,
     )
 
 
@@ -73,9 +117,11 @@ def _pretrained(season: int, horizon: int, length: int, random_state: int) -> Fo
     )
 
 
-# each creates a model for a season, a horizon and a training length, all in time steps, and a seed
+# each creates a model for a season, a horizon and a training length, all in time steps, and a seed;
+# for the model of all series, it is the length of the shortest
 MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
+    GLOBAL: _global_lstm,
     "LSTMSeqModel.from_pretrained": _pretrained,
     "ARIMA": _arima,
     "ExponentialSmoothing": _exponential_smoothing,
@@ -109,11 +155,17 @@ def check_models(models: Models) -> list[str]:
     return names
 
 
-def make_models(models: Models, *sizes: int) -> dict[str, ForecastingModel]:
-    """Return the models by name, created for a season, a horizon, a training length and a seed."""
+def default_models(n_series: int) -> list[str]:
+    """Return the names of the default models: with many series, one network for all of them."""
+    left_out = "LSTMSeqModel" if n_series >= MIN_GLOBAL_SERIES else GLOBAL
+    return [name for name in MODELS if name != left_out]
+
+
+def make_model(models: Models, name: str, *sizes: int) -> ForecastingModel:
+    """Return a model of a comparison, created for a season, a horizon and a training length."""
     if isinstance(models, Mapping):
-        return {str(name): model for name, model in models.items()}
-    return {name: MODELS[name](*sizes) for name in check_models(models)}
+        return {str(given): model for given, model in models.items()}[name]
+    return MODELS[name](*sizes)
 
 
 def baseline_models(
@@ -151,7 +203,8 @@ def baseline_models(
     2
     """
     season = usable_seasonality(series, len(series), seasonality)
-    return make_models(None, season, horizon, len(series), random_state)
+    sizes = season, horizon, len(series), random_state
+    return {name: make_model(None, name, *sizes) for name in default_models(1)}
 
 
 def usable_seasonality(series: TimeSeries, length: int, seasonality: int | None) -> int:

@@ -1,111 +1,61 @@
 """Compare forecasting models on one series or on many: scores and forecasts as tables.
 
-`evaluation.py` evaluates a single series. This file divides many series into chunks, sends them to
-workers (`parallel.py`), stores the results (`results_folder.py`) and summarises them. Plots are in
-`plotting.py`.
+`evaluation.py` evaluates a model on a few series. This file divides the work into such tasks,
+sends them to workers (`parallel.py`), and stores results as they arrive (`results_folder.py`).
+Tables over all series are made in `summary.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from importlib.metadata import version
-from itertools import chain
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Number
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from tqdm.auto import tqdm
 
-from darts_lstm_seq import __version__
 from darts_lstm_seq.checks import check_positive_integer
-from darts_lstm_seq.comparison.baselines import MODELS, Models, check_models, make_models
+from darts_lstm_seq.comparison.baselines import (
+    GLOBAL,
+    MODELS,
+    Models,
+    check_models,
+    default_models,
+    make_model,
+)
 from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
-from darts_lstm_seq.comparison.evaluation import FORECASTS, Evaluation
+from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
+from darts_lstm_seq.comparison.inputs import Inputs, Series, default_horizon, inputs_by_name
+from darts_lstm_seq.comparison.result import Comparison
 from darts_lstm_seq.comparison.results_folder import ResultsFolder
+from darts_lstm_seq.comparison.scoring import check_series
+from darts_lstm_seq.comparison.summary import (
+    is_over_limit,
+    join_forecasts,
+    own_key,
+    parse_times,
+    restore_names,
+    sort_scores,
+    summarize,
+    versions,
+)
 from darts_lstm_seq.data import series_from_frame
 from darts_lstm_seq.data.frame_table import is_frame
 from darts_lstm_seq.parallel import chunk_ranges, count_workers, run_chunks
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 __all__ = ["MODELS", "Comparison", "compare"]
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of `compare`.
-
-    Attributes
-    ----------
-    scores
-        A row per model, the best MASE first: `model`, `folds`, `horizon`, `seasonality` (time
-        steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each averaged over folds
-        and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds), `note`
-        (why MASE is missing or leaves out a component; where it is missing, RMSE ranks), `error`
-        (why a model has no scores), and package versions. For many series: means over the series
-        that all successful models scored, the number `series` of these, and the number `failed` of
-        series without scores of this model; `RMSE` and `seasonality`, which are not comparable
-        between series, are left out.
-    per_series
-        A row per series, in their order, and model, the best MASE first: the columns of `scores`
-        for one series, and `series`, its name or index.
-    series
-        The series by name or index.
-    """
-
-    scores: pd.DataFrame
-    per_series: pd.DataFrame
-    series: Mapping[Any, TimeSeries]
-    _load_forecasts: Callable[[], pd.DataFrame]
-
-    @cached_property
-    def forecasts(self) -> pd.DataFrame:
-        """A row per model, fold, time and component: `forecast` and the `actual` value.
-
-        For many series the first column is `series`. With ``out``, the table is read from disk on
-        first access.
-        """
-        return self._load_forecasts()
-
-    def plot(self, component: str | None = None, series: Any = None) -> "Figure":
-        """Plot the end of a series and the forecasts of every model (see `plot_comparison`).
-
-        Parameters
-        ----------
-        component
-            The component to plot; all by default.
-        series
-            Name or index of the series; by default the first with a forecast.
-
-        Raises
-        ------
-        ValueError
-            If there is no such series.
-        """
-        from darts_lstm_seq.comparison.plotting import plot_comparison
-
-        scored = self.per_series["series"][self.per_series["error"].isna()]
-        name = next(chain(scored, self.series)) if series is None else series
-        if name not in self.series:
-            raise ValueError(
-                f"`series` must be one of {list(self.series)[:10]}, received {name!r}."
-            )
-        scores, forecasts = (
-            # pandas would compare a tuple element by element, and `None` with nothing
-            table[[given == name for given in table["series"]]] if "series" in table else table
-            for table in (self.per_series, self.forecasts)
-        )
-        return plot_comparison(self.series[name], forecasts, scores, component)
+# rows of one network for all series, of so many series, are stored in one file
+_SERIES_PER_PART = 25
 
 
 def compare(
-    series: TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries] | Any,
-    horizon: int,
+    series: Series | Any,
+    horizon: int | None = None,
     models: Models = None,
     folds: int = 3,
     seasonality: int | None = None,
@@ -113,6 +63,7 @@ def compare(
     n_jobs: int | None = None,
     out: str | Path | None = None,
     random_state: int = 42,
+    time_limit: float | None = None,
 ) -> Comparison:
     """Backtest several models on the same folds of one or many series, and rank them.
 
@@ -124,9 +75,13 @@ def compare(
         that narwhals reads, is taken for one series, or for several where dates are there twice and
         a column of text tells them apart (see `data.series_from_frame`).
     horizon
-        Number of time steps to forecast in each fold.
+        Number of time steps to forecast in each fold. By default it follows from the frequency: 5
+        years, 4 quarters, 12 months, 13 weeks, 14 days, a day of shorter steps, or 12 steps of an
+        integer index, and less for short series.
     models
-        Names out of `MODELS`, or a mapping of names to Darts models; all of `MODELS` by default.
+        Names out of `MODELS`, or a mapping of names to Darts models. By default all of `MODELS`,
+        with one network for all series ("LSTMSeqModel (global)") in the place of one network for
+        each ("LSTMSeqModel") if there are at least 10.
         `baseline_models` creates those of `MODELS`, to be changed or to stand beside your own.
         Univariate models are fitted to each component separately. Models with a likelihood are
         scored by the median of their forecast.
@@ -140,36 +95,40 @@ def compare(
         season) for an integer index, for steps that do not divide their season, and if the first
         training part is shorter than two seasons.
     show_progress
-        Whether to show a progress bar over the models, or over the series if there are many.
+        Whether to show a progress bar, which names the model at work and counts its folds.
     n_jobs
         Number of processes for many series, which are divided into chunks; -1 for one per core. By
         default ``joblib.parallel_config`` decides, which also selects a cluster
         (``joblib.parallel_config(backend="dask")``; Ray needs ``n_jobs=-1`` too), and otherwise
         there is one process.
     out
-        Folder for `scores.csv`, `forecasts.csv` and, for many series, `per_series.csv`. The results
-        of many series are stored as they arrive, and a repeated call evaluates only the series that
-        are missing or whose results are damaged. In these files, for people, an apostrophe precedes
-        texts that start with ``= + - @``, a tab or a line break, which a spreadsheet may run. A log
-        message names other data whose results they replace.
+        Folder for `scores.csv`, `forecasts.csv` and, for many series, `per_series.csv`. Results are
+        stored as each model ends, for a few series at a time, and a repeated call evaluates only
+        what is missing or damaged. In these files, for people, an apostrophe precedes texts that
+        start with ``= + - @``, a tab or a line break, which a spreadsheet may run. A log message
+        names other data whose results they replace.
     random_state
         Seed of the `LSTMSeqModel` of `MODELS`.
+    time_limit
+        Seconds that a model may take for all folds, of all series together. A model that takes
+        longer is not ranked, and its row says so; a repeated call with the same ``out`` goes on.
 
     Returns
     -------
     Comparison
-        Scores, forecasts, and `.plot()`. A model that fails has a row with its error. If there are
-        many series, those that cannot be evaluated, because they are too short for instance, have
-        a row with the error for each model. So have the series of a chunk whose worker died twice;
+        Scores, forecasts, the future (`.predict()`), and `.plot()`. A model that fails has a row
+        with its error. If there are many series, those that cannot be evaluated, because they are
+        too short for instance, have a row with the error for each model. So have the series of a
+        chunk whose worker died twice;
         a repeated call with the same ``out`` evaluates these again.
 
     Raises
     ------
     ValueError
         If a parameter is out of its range, a name is unknown, or a single series is too short or
-        constant. For many series, if ``out`` is used by another process or holds the results of
-        other settings, or if a parameter of a model (a lambda) or the name of a series cannot be
-        compared between processes.
+        constant. If ``out`` is used by another process or holds the results of other settings, or
+        if a parameter of a model (a lambda) or the name of a series cannot be compared between
+        processes.
 
     Notes
     -----
@@ -177,8 +136,11 @@ def compare(
     training part are interpolated.
 
     The input window of the default `LSTMSeqModel` covers three seasons and at least two horizons,
-    as far as the length of the series allows. ARIMA is the airline model (0, 1, 1)(0, 1, 1), or
-    (1, 1, 1) without a season or with one of more than 24 steps. The models of `MODELS` run on one
+    as far as the length of the series allows; it is trained on quantiles. One network for all
+    series is trained on series of the season and the number of components that most have; others
+    have a row with the error, and so have those that it cannot be trained on. ARIMA is the airline
+    model (0, 1, 1)(0, 1, 1), fitted to the last 500 steps, or (1, 1, 1) without a season or with
+    one of more than 24 steps. The models of `MODELS` run on one
     thread. Darts models that you pass run with your settings, on one thread if there are several
     workers.
 
@@ -199,211 +161,215 @@ def compare(
     >>> result.scores[["series", "failed"]].values.tolist()
     [[2, 1]]
     """
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"`time_limit` must be a number of seconds > 0, received {time_limit!r}.")
+    count_workers(n_jobs)
+    if is_frame(series):
+        series = series_from_frame(series)
+    inputs = inputs_by_name(series)
+    check_positive_integer("folds", folds)
+    if horizon is None:
+        horizon = default_horizon([given.series for given in inputs.values()], folds)
     evaluation = Evaluation(
         check_positive_integer("horizon", horizon),
-        check_positive_integer("folds", folds),
-        models,
+        folds,
+        check_models(default_models(len(inputs)) if models is None else models)
+        if not isinstance(models, Mapping)
+        else models,
         None if seasonality is None else check_positive_integer("seasonality", seasonality),
         check_positive_integer("random_state", random_state, 0),
     )
-    if is_frame(series):
-        series = series_from_frame(series)
-    check_models(models)
-    count_workers(n_jobs)
-    if not isinstance(series, TimeSeries):
-        return _compare_many(_by_name(series), evaluation, show_progress, n_jobs, out)
-    if out is not None:
-        warn_of_other_results(out, {0: series})
-    progress = partial(tqdm, desc="Comparing", disable=not show_progress)
-    table, forecasts = evaluation.run(series, progress)
-    table = table.sort_values(["MASE", "RMSE"], kind="stable").reset_index(drop=True)
-    scores, forecasts = table.assign(**_versions()), forecasts.reset_index(drop=True)
-    if out is not None:
-        ResultsFolder(out).write_tables({"scores.csv": scores, "forecasts.csv": forecasts})
-    return Comparison(scores, table.assign(series=0), {0: series}, forecasts.copy)
-
-
-def _compare_many(
-    series: Mapping[Any, TimeSeries],
-    evaluation: Evaluation,
-    show_progress: bool,
-    n_jobs: int | None,
-    out: str | Path | None,
-) -> Comparison:
-    names = {fingerprint(name, target): name for name, target in series.items()}
-    if len(names) < len(series):
-        raise ValueError("`series` holds equal series with names that look the same; rename them.")
-    if out is not None:
-        for name in series:
-            check_name(name)
-        warn_of_other_results(out, series)
-    run = partial(_run_chunks, series, names, evaluation, show_progress, n_jobs)
+    check_models(evaluation.models)
+    is_single = isinstance(series, TimeSeries)
+    if is_single:
+        check_series(inputs[0].series, horizon, folds)
+    work = _Work(inputs, evaluation, None if is_single else n_jobs, time_limit, show_progress)
     if out is None:
-        results = list(run(list(names)))
-        table = _sort_series(pd.concat([scores for scores, _ in results]), names, "MASE", "RMSE")
-        load = partial(_join_forecasts, [forecasts for _, forecasts in results], names)
-        return Comparison(_summarize(table), _restore_names(table, names), series, load)
+        results = list(work.run(work.pending(set())))
+        table = pd.concat([scores for scores, _ in results])
+        load = partial(
+            _join, work, [forecasts for _, forecasts in results if forecasts is not None]
+        )
+        return _finish(work, table, load, is_single)
+    for name in inputs:
+        check_name(name)
+    warn_of_other_results(out, work.series)
     folder = ResultsFolder(out)
     with folder.in_use():
-        return _compare_in_folder(folder, series, names, evaluation, run)
+        return _compare_in_folder(folder, work, is_single)
 
 
-def _compare_in_folder(
-    folder: ResultsFolder,
-    series: Mapping[Any, TimeSeries],
-    names: Mapping[str, Any],
-    evaluation: Evaluation,
-    run: Callable[[Sequence[str]], Iterable[tuple[pd.DataFrame, pd.DataFrame | None]]],
-) -> Comparison:
+class _Work:
+    """The series of a comparison, by fingerprints, and what is still to be evaluated of them."""
+
+    def __init__(
+        self,
+        inputs: Mapping[Any, Inputs],
+        evaluation: Evaluation,
+        n_jobs: int | None,
+        time_limit: float | None,
+        show_progress: bool,
+    ) -> None:
+        self.evaluation, self.n_jobs = evaluation, n_jobs
+        self._time_limit, self._show_progress = time_limit, show_progress
+        self.series = {name: given.series for name, given in inputs.items()}
+        self.inputs = inputs
+        names = {fingerprint(name, *given): name for name, given in inputs.items()}
+        if len(names) < len(inputs):
+            raise ValueError(
+                "`series` holds equal series with names that look the same; rename them."
+            )
+        # a network of all series depends on all of them
+        together = hashlib.sha1(" ".join(sorted(names)).encode(), usedforsecurity=False)
+        self._suffix = f"@{together.hexdigest()[:16]}"
+        # by the keys of their rows, in the order of the series
+        self.names = {
+            full: name for key, name in names.items() for full in (key, key + self._suffix)
+        }
+        self._keys = list(names)
+
+    def pending(self, finished: set[tuple[str, str]]) -> list[Task]:
+        """Return the tasks of which not all rows are there, one model after the other."""
+        tasks = []
+        for model in self.evaluation.names:
+            is_global = model == GLOBAL
+            keys = [key + self._suffix for key in self._keys] if is_global else self._keys
+            missing = [key for key in keys if (key, model) not in finished]
+            if is_global and missing:
+                missing = keys
+                ranges = [range(len(keys))]
+            else:
+                ranges = chunk_ranges(len(missing), count_workers(self.n_jobs))
+            for indices in ranges:
+                part = [missing[index] for index in indices]
+                chunk = {key: self.inputs[self.names[key]] for key in part}
+                tasks.append(Task(model, chunk, self._time_limit))
+        return tasks
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
+        """Yield scores and forecasts as tasks end; no forecasts of what is not to be stored."""
+        n_folds = self.evaluation.folds
+        total = len(self._keys) * len(self.evaluation.names) * n_folds
+        left = sum(len(task.inputs) for task in tasks) * n_folds
+        with tqdm(
+            desc="Comparing",
+            total=total,
+            initial=total - left,
+            unit="fold",
+            disable=not self._show_progress,
+        ) as bar:
+            limited = _Limited(tasks, bar)
+            if len(self._keys) == 1:
+                for task in limited:
+                    found = self.evaluation.run(task, bar.update)
+                    limited.add(task.model, found.seconds)
+                    yield from _split(found)
+                return
+            for number, found in run_chunks(self.evaluation.run, limited, self.n_jobs):
+                task = tasks[number]
+                bar.update(len(task.inputs) * n_folds)
+                if isinstance(found, Exception):
+                    error = f"the worker was lost: {type(found).__name__}: {found}"
+                    yield self.evaluation.failed(task, error), None
+                else:
+                    limited.add(task.model, found.seconds)
+                    yield from _split(found)
+
+
+class _Limited(Sequence[Task]):
+    """Tasks with the time that their models have left when they are asked for."""
+
+    def __init__(self, tasks: Sequence[Task], bar: tqdm) -> None:
+        self._tasks, self._bar = tasks, bar
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __getitem__(self, index: Any) -> Any:
+        task = self._tasks[index]
+        self._bar.set_description(task.model)
+        if task.seconds is None:
+            return task
+        return Task(task.model, task.inputs, task.seconds - self._seconds[task.model])
+
+    def add(self, model: str, seconds: float) -> None:
+        self._seconds[model] += seconds
+
+
+def _split(found: Evaluated) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
+    """Yield the rows in parts; those over the time limit are not to be stored."""
+    is_over = is_over_limit(found.scores)
+    kept = found.scores[~is_over]
+    for first in range(0, len(kept), _SERIES_PER_PART):
+        scores = kept[first : first + _SERIES_PER_PART]
+        yield scores, found.forecasts[found.forecasts["series"].isin(scores["series"])]
+    if is_over.any():
+        yield found.scores[is_over], None
+
+
+def _compare_in_folder(folder: ResultsFolder, work: _Work, is_single: bool) -> Comparison:
     """Run what a folder does not hold yet, add it, and write the tables."""
-    settings = {**vars(evaluation), "models": ", ".join(sorted(check_models(evaluation.models)))}
+    evaluation = work.evaluation
+    settings = {**vars(evaluation), "models": ", ".join(sorted(evaluation.names))}
     if isinstance(evaluation.models, Mapping):  # Darts models, of any parameters
-        for name, model in make_models(evaluation.models).items():
+        for name in evaluation.names:
+            model = make_model(evaluation.models, name)
             settings |= describe_parameters(f"models[{name!r}]", model)
-    folder.open(settings | _versions())
-    finished = set(folder.scores(names)["series"])
-    pending = [key for key in names if key not in finished]
-    if pending and folder.is_read_only:
+    folder.open(settings | versions())
+    tasks = work.pending(folder.finished())
+    if tasks and folder.is_read_only:
+        missing = {key: None for task in tasks for key in task.inputs}
         raise ValueError(
-            f"`out` is read-only and lacks the results of {len(pending)} series, "
-            f"{names[pending[0]]!r} being the first. Name another folder."
+            f"`out` is read-only and lacks the results of {len(missing)} series, "
+            f"{work.names[next(iter(missing))]!r} being the first. Name another folder."
         )
     lost = []
-    for scores, forecasts in run(pending):
+    for scores, forecasts in work.run(tasks):
         if forecasts is None:  # a repeated call evaluates these series again
             lost.append(scores)
         else:
             folder.add(scores, forecasts)
-    table = _sort_series(pd.concat([folder.scores(names), *lost]), names, "MASE", "RMSE")
-    summary = _summarize(table)
+    table = pd.concat([folder.scores(work.names), *lost])
+    result = _finish(work, table, partial(_read, work, folder), is_single)
     if not folder.is_read_only:
-        texts = {k: name if isinstance(name, Number) else str(name) for k, name in names.items()}
-        parts = (_sort_series(part, names) for part in folder.forecasts(names))
-        folder.write_tables(
-            {
-                "scores.csv": summary,
-                "per_series.csv": _restore_names(table, texts),
-                "forecasts.csv": (_restore_names(part, texts) for part in parts),
-            }
-        )
-    load = partial(_read_forecasts, folder, names)
-    return Comparison(summary, _restore_names(table, names), series, load)
-
-
-def _run_chunks(
-    series: Mapping[Any, TimeSeries],
-    names: Mapping[str, Any],
-    evaluation: Evaluation,
-    show_progress: bool,
-    n_jobs: int | None,
-    pending: Sequence[str],
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
-    """Yield the scores and the forecasts of chunks of series; no forecasts of a lost chunk."""
-    chunks = [
-        {pending[index]: series[names[pending[index]]] for index in indices}
-        for indices in chunk_ranges(len(pending), count_workers(n_jobs))
-    ]
-    done = len(names) - len(pending)
-    with tqdm(
-        desc="Comparing", total=len(names), initial=done, unit="series", disable=not show_progress
-    ) as bar:
-        for number, result in run_chunks(evaluation.run_chunk, chunks, n_jobs):
-            bar.update(len(chunks[number]))
-            if isinstance(result, Exception):
-                error = f"the worker was lost: {type(result).__name__}: {result}"
-                failed = [evaluation.failed(error).assign(series=key) for key in chunks[number]]
-                yield pd.concat(failed), None
-            else:
-                yield result
-
-
-def _sort_series(table: pd.DataFrame, names: Mapping[str, Any], *by: str) -> pd.DataFrame:
-    """Sort rows by their series, whose fingerprints are in the user's order in `names`."""
-    positions = {key: position for position, key in enumerate(names)}
-    table = table.assign(position=table["series"].map(positions))
-    table = table.sort_values(["position", *by], kind="stable").drop(columns="position")
-    return table.reset_index(drop=True)
-
-
-def _restore_names(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
-    """Replace fingerprints by the names of the series, in the first column."""
-    # pandas would read 1 beside `None` as 1.0, and tuples as rows
-    is_plain = {type(name) for name in names.values()} in ({int}, {str})
-    given = pd.Series(
-        [names[key] for key in table["series"]],
-        index=table.index,
-        dtype=None if is_plain else object,
-    )
-    others = [column for column in table.columns if column != "series"]
-    return table.assign(series=given)[["series", *others]]
-
-
-def _join_forecasts(
-    forecasts: Iterable[pd.DataFrame | None], names: Mapping[str, Any]
-) -> pd.DataFrame:
-    tables = [table for table in forecasts if table is not None and not table.empty]
-    joined = pd.concat(tables) if tables else pd.DataFrame(columns=["series", *FORECASTS])
-    return _restore_names(_sort_series(joined, names), names)
-
-
-def _read_forecasts(folder: ResultsFolder, names: Mapping[str, Any]) -> pd.DataFrame:
-    table = _join_forecasts(folder.forecasts(names), names)
-    # series with dates of different resolution, and with an integer index, share the column
-    dated = table["time"].map(lambda time: isinstance(time, str)).astype(bool)
-    dates = pd.to_datetime(table["time"][dated], format="ISO8601")
-    numbers = pd.to_numeric(table["time"][~dated])
-    parts = [part for part in (dates, numbers) if len(part)] or [dates]
-    return table.assign(time=pd.concat(parts))
-
-
-def _summarize(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per model over all series, the best MASE first."""
-    # grouped by number: pandas takes texts that are equal up to a NUL for one
-    models = list(dict.fromkeys(table["model"]))
-    table = table.assign(model=list(map(models.index, table["model"])))
-    scored = table[table["RMSE"].notna()]
-    counts = scored.groupby("series", dropna=False).size()
-    # a model that failed on the difficult series must not win by that
-    common = counts.index[counts == scored["model"].nunique()]
-    means = scored[scored["series"].isin(common)].groupby("model")
-    rows = table.groupby("model", sort=False)
-    summary = pd.DataFrame(
-        {
-            "folds": rows["folds"].first(),
-            "horizon": rows["horizon"].first(),
-            "series": len(common),
-            "failed": rows.size() - rows["RMSE"].count(),
+        texts = {
+            key: name if isinstance(name, Number) else str(name) for key, name in work.names.items()
         }
-    ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
-    # a matter of the series, not of the model: MASE is missing for all models alike
-    n_missing = scored.loc[
-        scored["MASE"].isna() & scored["series"].isin(common), "series"
-    ].nunique()
-    summary["note"] = f"no MASE for {n_missing} of {len(common)} series" if n_missing else np.nan
-    # the first error of a model that failed on all series
-    summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
-    summary.loc[summary["failed"] == rows.size(), "series"] = 0
-    ranked = summary.sort_values(["MASE", "sMAPE"], kind="stable").reset_index()
-    return ranked.assign(model=[models[number] for number in ranked["model"]], **_versions())
-
-
-def _by_name(series: Any) -> dict[Any, TimeSeries]:
-    if not isinstance(series, (Sequence, Mapping)) or isinstance(series, str):
-        raise ValueError(
-            f"`series` must be a Darts `TimeSeries`, received {type(series).__name__}. Create one "
-            f"with `TimeSeries.from_dataframe` or another `TimeSeries.from_...` method."
+        parts = (
+            join_forecasts([part], texts, evaluation.names) for part in folder.forecasts(work.names)
         )
-    named = dict(series) if isinstance(series, Mapping) else dict(enumerate(series))
-    if not named:
-        raise ValueError("`series` is empty; it must hold at least one `TimeSeries`.")
-    for name, value in named.items():
-        if not isinstance(value, TimeSeries):
-            raise ValueError(
-                f"`series` must hold Darts `TimeSeries`, received {type(value).__name__} at "
-                f"{name!r}."
+        if is_single:
+            parts = (part.drop(columns="series") for part in parts)
+            folder.write_tables({"scores.csv": result.scores, "forecasts.csv": parts})
+        else:
+            per_series = restore_names(sort_scores(table, work.names, work.evaluation.names), texts)
+            folder.write_tables(
+                {"scores.csv": result.scores, "per_series.csv": per_series, "forecasts.csv": parts}
             )
-    return named
+    return result
 
 
-def _versions() -> dict[str, str]:
-    return {"darts_lstm_seq": __version__, "darts": version("darts"), "torch": version("torch")}
+def _finish(work: _Work, table: pd.DataFrame, load: Any, is_single: bool) -> Comparison:
+    table = sort_scores(table, work.names, work.evaluation.names)
+    per_series = restore_names(table, work.names)
+    if is_single:
+        scores = per_series.drop(columns="series").assign(**versions())
+        load = partial(_drop_series, load)
+    else:
+        scores = summarize(table.assign(series=list(map(own_key, table["series"]))))
+    return Comparison(
+        scores, per_series, work.series, load, work.inputs, work.evaluation, is_single, work.n_jobs
+    )
+
+
+def _join(work: _Work, forecasts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return join_forecasts(forecasts, work.names, work.evaluation.names)
+
+
+def _read(work: _Work, folder: ResultsFolder) -> pd.DataFrame:
+    return parse_times(_join(work, list(folder.forecasts(work.names))))
+
+
+def _drop_series(load: Any) -> pd.DataFrame:
+    return load().drop(columns="series")

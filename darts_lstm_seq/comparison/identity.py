@@ -30,8 +30,10 @@ _SHORT = Repr()
 _SHORT.maxother = 100
 
 
-def fingerprint(name: Any, series: TimeSeries) -> str:
+def fingerprint(name: Any, series: TimeSeries, *covariates: TimeSeries | None) -> str:
     """Return a short hash of a series: its name, time index, values and static covariates.
+
+    Covariates, where there are any, take part with the same.
 
     Examples
     --------
@@ -42,6 +44,14 @@ def fingerprint(name: Any, series: TimeSeries) -> str:
     >>> fingerprint(0, nile()) == fingerprint(0, nile()[1:])
     False
     """
+    digest = hashlib.sha1(usedforsecurity=False)
+    for position, one in enumerate((series, *covariates)):
+        if one is not None:
+            _update(digest, (name, position) if position else name, one)
+    return digest.hexdigest()[:16]
+
+
+def _update(digest: Any, name: Any, series: TimeSeries) -> None:
     start = series.start_time() if len(series) else None
     identity = [name, start, series.freq_str, series.shape, list(series.components)]
     statics = series.static_covariates
@@ -49,10 +59,8 @@ def fingerprint(name: Any, series: TimeSeries) -> str:
         identity += [statics.to_dict("tight"), list(map(str, statics.dtypes))]
     values = series.all_values(copy=False)
     identity.append(str(values.dtype))
-    text = repr(identity).encode("utf-8", "surrogatepass")
-    digest = hashlib.sha1(text, usedforsecurity=False)
+    digest.update(repr(identity).encode("utf-8", "surrogatepass"))
     digest.update(values.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def check_name(name: Any) -> None:

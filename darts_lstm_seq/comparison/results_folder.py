@@ -1,9 +1,9 @@
-"""The folder that a comparison of many series writes its results to, and resumes from.
+"""The folder that a comparison writes its results to, and resumes from.
 
-Each chunk of series leaves a file in `parts`: its scores and its forecasts, as JSON, named by a
-checksum of the content. Files that disagree with their name are ignored, so that their series are
-evaluated again. What identifies series and models is in `identity.py`; what the rows mean is
-described in `compare.py`.
+Each chunk of series and model leaves a file in `parts`: its scores and its forecasts, as JSON,
+named by a checksum of the content. Files that disagree with their name are ignored, so that their
+series are evaluated again. What identifies series and models is in `identity.py`; what the rows
+mean is described in `compare.py`.
 """
 
 import hashlib
@@ -27,11 +27,14 @@ logger = getLogger(__name__)
 _SETTINGS = "settings.json"
 _LOCK, _OWNER = ".lock", ".in_use_since.txt"
 
+# series whose forecasts are in memory at a time
+_BLOCK = 1000
+
 Columns = dict[str, list[Any]]
 
 
 class ResultsFolder:
-    """The tables of a comparison of many series, on disk.
+    """The tables of a comparison, on disk.
 
     Parameters
     ----------
@@ -128,44 +131,70 @@ class ResultsFolder:
         _write(self._parts / name, content)
         self._scores[name] = json.loads(lines[0])
 
+    def finished(self) -> set[tuple[str, str]]:
+        """Return the series and model of every stored row."""
+        return {
+            pair
+            for scores in self._scores.values()
+            for pair in zip(scores["series"], scores["model"], strict=True)
+        }
+
     def scores(self, fingerprints: Collection[str]) -> pd.DataFrame:
-        """Return the rows of the series with these fingerprints."""
+        """Return the rows of the series with these fingerprints, one for each model."""
         # one table from all values, so that types do not depend on the division into parts
         columns: Columns = {"series": []}
-        remaining = set(fingerprints)
-        for _, scores in sorted(self._scores.items()):
-            rows = [row for row, key in enumerate(scores["series"]) if key in remaining]
-            remaining.difference_update(scores["series"])
+        owners = self._owners(fingerprints)
+        for part, scores in sorted(self._scores.items()):
+            pairs = zip(scores["series"], scores["model"], strict=True)
+            rows = [row for row, pair in enumerate(pairs) if owners.get(pair) == part]
             for name, values in scores.items():
                 columns.setdefault(name, []).extend(values[row] for row in rows)
         return pd.DataFrame(columns)
 
     def forecasts(self, fingerprints: Collection[str]) -> Iterator[pd.DataFrame]:
-        """Yield the forecasts of these series part by part, in their order.
+        """Yield the forecasts of these series, of several at a time, in their order.
 
         Raises
         ------
         ValueError
             If a part was removed or damaged after its scores were read.
         """
-        positions = {key: number for number, key in enumerate(fingerprints)}
-        parts = []
-        for name, scores in self._scores.items():
-            wanted = [positions[key] for key in scores["series"] if key in positions]
-            if wanted:
-                parts.append((min(wanted), name))
-        yielded: set[str] = set()
-        for _, name in sorted(parts):
-            lines = _read_part(self._parts / name)
-            if not lines:
-                raise ValueError(
-                    f"{self._parts / name} was removed or damaged since its scores were read. "
-                    f"Repeat the comparison, which evaluates its series again."
-                )
-            table = pd.DataFrame(json.loads(lines[1]))
-            new = positions.keys() & set(self._scores[name]["series"]) - yielded
-            yielded |= new
-            yield table[table["series"].isin(new)]
+        owners = self._owners(fingerprints)
+        parts_of: dict[str, list[str]] = {}
+        for (key, _), part in owners.items():
+            parts_of.setdefault(key, []).append(part)
+        keys = [key for key in fingerprints if key in parts_of]
+        for first in range(0, len(keys), _BLOCK):
+            block = set(keys[first : first + _BLOCK])
+            parts = {part: None for key in keys[first : first + _BLOCK] for part in parts_of[key]}
+            tables = []
+            for part in parts:
+                table = self._read_forecasts(part)
+                pairs = zip(table.get("series", []), table.get("model", []), strict=True)
+                kept = [pair[0] in block and owners.get(pair) == part for pair in pairs]
+                if any(kept):  # an empty frame would change the column types
+                    tables.append(table[kept])
+            if tables:
+                yield pd.concat(tables)
+
+    def _owners(self, fingerprints: Collection[str]) -> dict[tuple[str, str], str]:
+        """Return the part that holds the rows of each series and model."""
+        wanted = set(fingerprints)
+        owners: dict[tuple[str, str], str] = {}
+        for part, scores in sorted(self._scores.items()):
+            for pair in zip(scores["series"], scores["model"], strict=True):
+                if pair[0] in wanted:
+                    owners.setdefault(pair, part)
+        return owners
+
+    def _read_forecasts(self, part: str) -> pd.DataFrame:
+        lines = _read_part(self._parts / part)
+        if not lines:
+            raise ValueError(
+                f"{self._parts / part} was removed or damaged since its scores were read. "
+                f"Repeat the comparison, which evaluates its series again."
+            )
+        return pd.DataFrame(json.loads(lines[1]))
 
     def write_tables(self, tables: dict[str, pd.DataFrame | Iterator[pd.DataFrame]]) -> None:
         r"""Write tables for people to CSV files; a table may come in parts, one after another.

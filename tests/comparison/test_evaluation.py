@@ -24,9 +24,14 @@ from makers import white_noise
 
 from darts_lstm_seq import LSTMSeqModel, compare
 from darts_lstm_seq.comparison import evaluation
-from darts_lstm_seq.comparison.evaluation import Evaluation
+from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task
+from darts_lstm_seq.comparison.inputs import Inputs
 
 HORIZON = 6
+
+
+def evaluate(series: TimeSeries, folds: int, model: ForecastingModel) -> Evaluated:
+    return Evaluation(HORIZON, folds, {"m": model}).run(Task("m", {"key": Inputs(series)}))
 
 
 def lstm(tiny: dict, **kwargs: Any) -> LSTMSeqModel:
@@ -63,7 +68,7 @@ def test_forecasts_are_those_of_darts_loop(name: str, seasonal: TimeSeries, tiny
         last_points_only=False,
         enable_optimization=False,  # each fold trained on its own
     )
-    scores, found = Evaluation(HORIZON, 3, {"model": model}).run(seasonal)
+    scores, found, _ = evaluate(seasonal, 3, model)
     assert scores["error"].isna().all(), scores["error"].tolist()
     values = np.concatenate([forecast.values()[:, 0] for forecast in expected])
     np.testing.assert_allclose(found["forecast"], values, rtol=1e-4)
@@ -75,7 +80,7 @@ def test_a_conformal_model_keeps_the_model_it_calibrates(seasonal: TimeSeries) -
     # a model that forecasts values near 0 wherever it is not refitted
     fitted = LinearRegressionModel(lags=3, output_chunk_length=HORIZON).fit(white_noise(500))
     model = ConformalNaiveModel(fitted, quantiles=[0.1, 0.5, 0.9], random_state=0)
-    scores, found = Evaluation(HORIZON, 2, {"conformal": model}).run(seasonal)
+    scores, found, _ = evaluate(seasonal, 2, model)
     assert scores["error"].isna().all(), scores["error"].tolist()
     # the median of symmetric intervals is that forecast, here estimated from samples
     expected = [fitted.predict(HORIZON, seasonal[:end]).values()[:, 0] for end in (108, 114)]
@@ -100,7 +105,7 @@ def test_lstm_folds_are_predicted_once_and_fitted_together(
     monkeypatch.setattr(LSTMSeqModel, "predict", counting_predict)
     monkeypatch.setattr(evaluation, "fit_together", counting_fit)
     start = perf_counter()
-    scores, _ = Evaluation(HORIZON, 3, {"lstm": lstm(tiny)}).run(seasonal)
+    scores, *_ = evaluate(seasonal, 3, lstm(tiny))
     wall = perf_counter() - start
     assert calls == ["fit [102, 108, 114]", "predict", "predict", "predict"]
     assert 0 < scores["predict_seconds"].item() < scores["fit_seconds"].item()
@@ -132,23 +137,22 @@ def test_seconds_are_those_of_fit_and_predict(
     seasonal: TimeSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluation, "perf_counter", lambda: Clocked.now)
-    scores, _ = Evaluation(HORIZON, 4, {"clocked": Clocked()}).run(seasonal)
+    scores, *_ = evaluate(seasonal, 4, Clocked())
     assert scores["error"].isna().all(), scores["error"].tolist()
     assert scores["fit_seconds"].tolist() == [4 * 2]
     assert scores["predict_seconds"].tolist() == [4 * 3]
 
 
 def test_forecasts_that_miss_the_fold_are_an_error(seasonal: TimeSeries, tiny: dict) -> None:
-    models = {"shifted": lstm(tiny, output_chunk_shift=2)}
-    scores, found = Evaluation(HORIZON, 2, models).run(seasonal)
+    scores, found, _ = evaluate(seasonal, 2, lstm(tiny, output_chunk_shift=2))
     assert found.empty
     assert scores["error"].str.contains("2009-03.*2009-01.*without `output_chunk_shift`").all()
 
 
 def test_a_model_that_needs_a_longer_series_has_an_error(seasonal: TimeSeries) -> None:
-    models = {"long": LinearRegressionModel(lags=110)}
+    model = LinearRegressionModel(lags=110)
     for folds, fails in ((1, False), (3, True)):
-        scores, _ = Evaluation(HORIZON, folds, models).run(seasonal)
+        scores, *_ = evaluate(seasonal, folds, model)
         assert scores["error"].notna().tolist() == [fails]
 
 

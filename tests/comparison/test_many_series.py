@@ -317,9 +317,9 @@ def test_on_dask_with_workers_that_are_killed(
     # a repeated call evaluates the series of the lost worker, and no other
     stop_killing.touch()
     fitted = []
-    fit = Once.fit
+    fit = Deadly.fit
     monkeypatch.setattr(
-        Once,
+        Deadly,
         "fit",
         lambda self, series, *a, **k: fitted.append(series) or fit(self, series, *a, **k),
     )

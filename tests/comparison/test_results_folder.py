@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from darts_lstm_seq import Comparison, compare
-from darts_lstm_seq.comparison.evaluation import Evaluation
-from darts_lstm_seq.comparison.identity import fingerprint
+from darts_lstm_seq.comparison.evaluation import Evaluation, Task
 from darts_lstm_seq.comparison.results_folder import ResultsFolder
 
 TABLES = ("scores.csv", "per_series.csv", "forecasts.csv")
@@ -94,10 +92,16 @@ def test_a_kill_between_any_two_writes_loses_nothing(
 ) -> None:
     series = [walk(seed) for seed in range(3)]
     # each series is evaluated once: the seconds of all tables agree, and the test is fast
-    evaluate = cache(lambda self, *keys: run_chunk(self, {key: by_key[key] for key in keys}))
-    by_key = {fingerprint(name, target): target for name, target in enumerate(series)}
-    run_chunk = Evaluation.run_chunk
-    monkeypatch.setattr(Evaluation, "run_chunk", lambda self, chunk: evaluate(self, *chunk))
+    found: dict[tuple[str, ...], Any] = {}
+    evaluate = Evaluation.run
+
+    def run_once(self: Evaluation, task: Task) -> Any:
+        key = (task.model, *task.inputs)
+        if key not in found:
+            found[key] = evaluate(self, task)
+        return found[key]
+
+    monkeypatch.setattr(Evaluation, "run", run_once)
     run(series, out=tmp_path / "whole")
     expected = contents(tmp_path / "whole")
     kills, code = 0, 9
@@ -109,9 +113,9 @@ def test_a_kill_between_any_two_writes_loses_nothing(
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         run(series, out=out)
-        found = contents(out)
+        written = contents(out)
         for name in (*TABLES, "settings.json"):
-            assert found[name] == expected[name], (kills, name)
+            assert written[name] == expected[name], (kills, name)
         kills += 1
     assert code == 0
     assert kills > 30
@@ -259,7 +263,7 @@ def test_any_text_survives(texts: list[str]) -> None:
     scores["model"] = [texts[0], texts[0] + "2"]
     forecasts = pd.DataFrame(
         {"time": [1, 2], "component": [texts[2], "b"], "forecast": [0.1, np.nan], "series": "key"}
-    )
+    ).assign(model=texts[0])
     with tempfile.TemporaryDirectory() as path:
         folder = ResultsFolder(path)
         with folder.in_use():

@@ -1,0 +1,104 @@
+"""What is forecast: a series and the covariates that belong to it, by the names of the series."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from darts import TimeSeries
+
+Series = TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries]
+
+
+class Inputs(NamedTuple):
+    """A series and its covariates; parameters as for `fit` of Darts' models."""
+
+    series: TimeSeries
+    past_covariates: TimeSeries | None = None
+    future_covariates: TimeSeries | None = None
+
+    @property
+    def covariates(self) -> dict[str, TimeSeries]:
+        """The covariates that there are, by the names of the parameters."""
+        given = {
+            "past_covariates": self.past_covariates,
+            "future_covariates": self.future_covariates,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def inputs_by_name(
+    series: Any, past_covariates: Any = None, future_covariates: Any = None
+) -> dict[Any, Inputs]:
+    """Return series with their covariates, by name or index.
+
+    Parameters
+    ----------
+    series
+        A series (named 0), a sequence of series, or a mapping of names to series.
+    past_covariates, future_covariates
+        Likewise, with the same names; a single `TimeSeries` belongs to every series.
+
+    Raises
+    ------
+    ValueError
+        If there is no series, something is no `TimeSeries`, or names differ.
+    """
+    named = {0: series} if isinstance(series, TimeSeries) else _by_name("series", series)
+    if not named:
+        raise ValueError("`series` is empty; it must hold at least one `TimeSeries`.")
+    given = {}
+    for parameter, covariates in (
+        ("past_covariates", past_covariates),
+        ("future_covariates", future_covariates),
+    ):
+        if covariates is None or isinstance(covariates, TimeSeries):
+            given[parameter] = dict.fromkeys(named, covariates)
+            continue
+        given[parameter] = _by_name(parameter, covariates)
+        differing = given[parameter].keys() ^ named.keys()
+        if differing:
+            raise ValueError(
+                f"`{parameter}` must be one `TimeSeries`, or have the names of `series`; "
+                f"{next(iter(differing))!r} is in one of them only."
+            )
+    return {
+        name: Inputs(target, given["past_covariates"][name], given["future_covariates"][name])
+        for name, target in named.items()
+    }
+
+
+def default_horizon(series: Sequence[TimeSeries], folds: int) -> int:
+    """Return the horizon that suits the frequency of most series, in time steps.
+
+    Five years, a year of quarters or months, a quarter of weeks, two weeks of days, a day of
+    shorter steps; 12 steps of an integer index; and never more than leaves the training part of a
+    series of median length two horizons.
+    """
+    dated = [one for one in series if one.has_datetime_index and len(one) > 1]
+    steps = 12
+    if dated:
+        days = min((one.duration / (len(one) - 1)).total_seconds() for one in dated) / 86400
+        for shortest, count in ((300, 5), (80, 4), (27, 12), (5, 13), (1, 14)):
+            if days >= shortest:
+                steps = count
+                break
+        else:
+            steps = round(1 / days)
+    length = int(np.median([len(one) for one in series]))
+    return max(1, min(steps, length // (folds + 2)))
+
+
+def _by_name(parameter: str, series: Any) -> dict[Any, TimeSeries]:
+    if not isinstance(series, (Sequence, Mapping)) or isinstance(series, str):
+        raise ValueError(
+            f"`{parameter}` must be a Darts `TimeSeries`, received {type(series).__name__}. Create "
+            f"one with `TimeSeries.from_dataframe` or another `TimeSeries.from_...` method."
+        )
+    named = dict(series) if isinstance(series, Mapping) else dict(enumerate(series))
+    for name, value in named.items():
+        if not isinstance(value, TimeSeries):
+            raise ValueError(
+                f"`{parameter}` must hold Darts `TimeSeries`, received {type(value).__name__} at "
+                f"{name!r}."
+            )
+    return named

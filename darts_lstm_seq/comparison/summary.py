@@ -1,0 +1,117 @@
+"""The tables of a comparison: rows in the order of the series, and a summary over all of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from darts_lstm_seq import __version__
+from darts_lstm_seq.comparison.evaluation import OVER_LIMIT
+from darts_lstm_seq.comparison.scoring import FORECASTS
+
+_POSITION = "model_position"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    return {"darts_lstm_seq": __version__, "darts": version("darts"), "torch": version("torch")}
+
+
+def sort_scores(
+    table: pd.DataFrame, names: Mapping[str, Any], models: Sequence[str]
+) -> pd.DataFrame:
+    """Sort rows by their series, whose fingerprints are in the user's order, and the best first."""
+    return _sort(table, names, models, "MASE", "RMSE", _POSITION)
+
+
+def join_forecasts(
+    forecasts: Iterable[pd.DataFrame], names: Mapping[str, Any], models: Sequence[str]
+) -> pd.DataFrame:
+    """Return one table of all forecasts, in the order of series and models."""
+    tables = [table for table in forecasts if not table.empty]
+    joined = pd.concat(tables) if tables else pd.DataFrame(columns=["series", *FORECASTS])
+    return restore_names(_sort(joined, names, models, _POSITION), names)
+
+
+def _sort(
+    table: pd.DataFrame, names: Mapping[str, Any], models: Sequence[str], *by: str
+) -> pd.DataFrame:
+    # series have several keys: one for rows of their own, one for those of all series together
+    series = {key: position for position, key in enumerate(dict.fromkeys(map(own_key, names)))}
+    order = {name: position for position, name in enumerate(models)}
+    positions = {
+        "series_position": [series[own_key(key)] for key in table["series"]],
+        _POSITION: [order[name] for name in table["model"]],
+    }
+    table = table.assign(**positions).sort_values(["series_position", *by], kind="stable")
+    return table.drop(columns=list(positions)).reset_index(drop=True)
+
+
+def own_key(key: str) -> str:
+    """Return the fingerprint of a series, without that of the series trained on with it."""
+    return key.partition("@")[0]
+
+
+def restore_names(table: pd.DataFrame, names: Mapping[str, Any]) -> pd.DataFrame:
+    """Replace fingerprints by the names of the series, in the first column."""
+    # pandas would read 1 beside `None` as 1.0, and tuples as rows
+    is_plain = {type(name) for name in names.values()} in ({int}, {str})
+    given = pd.Series(
+        [names[key] for key in table["series"]],
+        index=table.index,
+        dtype=None if is_plain else object,
+    )
+    others = [column for column in table.columns if column != "series"]
+    return table.assign(series=given)[["series", *others]]
+
+
+def parse_times(table: pd.DataFrame) -> pd.DataFrame:
+    """Return stored forecasts with dates in the place of texts."""
+    # series with dates of different resolution, and with an integer index, share the column
+    dated = table["time"].map(lambda time: isinstance(time, str)).astype(bool)
+    dates = pd.to_datetime(table["time"][dated], format="ISO8601")
+    numbers = pd.to_numeric(table["time"][~dated])
+    parts = [part for part in (dates, numbers) if len(part)] or [dates]
+    return table.assign(time=pd.concat(parts))
+
+
+def is_over_limit(table: pd.DataFrame) -> pd.Series:
+    """Return which rows of scores are of a model that took too long."""
+    texts = [isinstance(error, str) and error.startswith(OVER_LIMIT) for error in table["error"]]
+    return pd.Series(texts, index=table.index, dtype=bool)
+
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per model over all series, the best MASE first."""
+    # grouped by number: pandas takes texts that are equal up to a NUL for one
+    models = list(dict.fromkeys(table["model"]))
+    table = table.assign(model=list(map(models.index, table["model"])))
+    stopped = set(table["model"][is_over_limit(table)])
+    scored = table[table["RMSE"].notna() & ~table["model"].isin(stopped)]
+    counts = scored.groupby("series", dropna=False).size()
+    # a model that failed on the difficult series must not win by that
+    common = counts.index[counts == scored["model"].nunique()]
+    means = scored[scored["series"].isin(common)].groupby("model")
+    rows = table.groupby("model", sort=False)
+    summary = pd.DataFrame(
+        {
+            "folds": rows["folds"].first(),
+            "horizon": rows["horizon"].first(),
+            "series": len(common),
+            "failed": rows.size() - rows["RMSE"].count(),
+        }
+    ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
+    # a matter of the series, not of the model: MASE is missing for all models alike
+    n_missing = scored.loc[
+        scored["MASE"].isna() & scored["series"].isin(common), "series"
+    ].nunique()
+    summary["note"] = f"no MASE for {n_missing} of {len(common)} series" if n_missing else np.nan
+    # the first error of a model that failed on all series
+    summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
+    for model in stopped:
+        summary.loc[model, "error"] = f"{OVER_LIMIT} after {rows['RMSE'].count()[model]} series"
+    summary.loc[summary["error"].notna(), "series"] = 0
+    ranked = summary.sort_values(["MASE", "sMAPE"], kind="stable").reset_index()
+    return ranked.assign(model=[models[number] for number in ranked["model"]], **versions())
