@@ -9,6 +9,7 @@ that fitting and predicting are timed separately.
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -272,7 +273,8 @@ def quiet_logging() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
     loggers += [
         logging.getLogger(name)
-        for name in logging.root.manager.loggerDict
+        # Darts makes the logger of a module when the first error is raised there
+        for name in {*logging.root.manager.loggerDict, *sys.modules}
         if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
     ]
     # `disabled` instead of the level: setting a level clears the cache of every logger, which cost

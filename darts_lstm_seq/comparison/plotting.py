@@ -6,6 +6,7 @@ a notebook display it, `figure.savefig` writes it to a file.
 
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from darts import TimeSeries
@@ -22,14 +23,13 @@ _MOST_COMPONENTS = 6
 
 
 class _Figure(Figure):
-    """A figure that a notebook displays once."""
-
-    number: int  # by which `pyplot` knows an open figure
+    """A figure that a notebook displays once, though it is open: as the value of a cell, too."""
 
     def _ipython_display_(self) -> None:
-        """Leave an open figure to the notebook, which shows those at the end of a cell anyway."""
-        if not plt.fignum_exists(self.number):
-            raise NotImplementedError  # then IPython shows it as any other figure
+        """Close the figure before it is shown; open ones are shown (again) at the end of a cell."""
+        if "inline" in mpl.get_backend():
+            plt.close(self)
+        raise NotImplementedError  # IPython then shows it as any other figure
 
 
 def plot_comparison(

@@ -4,6 +4,7 @@ Models that cannot be refitted like others (conformal models, ensembles of fitte
 too.
 """
 
+import logging
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -209,3 +210,15 @@ def test_many_series_without_a_mase_are_counted_and_not_failed() -> None:
         only.set_index("model")["MASE"].to_dict()
     )
     assert list(mixed["note"]) == ["no MASE for 2 of 3 series"] * 2
+
+
+def test_what_fails_is_in_its_row_and_not_in_the_log(
+    tiny: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Darts makes this logger when it is first needed, as in a process that has just started
+    name = "darts.utils.data.torch_datasets.training_dataset"
+    logging.root.manager.loggerDict.pop(name, None)
+    models = {"lstm": LSTMSeqModel(30, HORIZON, **tiny)}
+    table, _ = Evaluation(HORIZON, 1, models).run(white_noise(40))
+    assert "too short" in table["error"].iloc[0]
+    assert not caplog.records

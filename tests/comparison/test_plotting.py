@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from darts import TimeSeries, concatenate
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from pytorch_lightning.loggers import CSVLogger
 
 from darts_lstm_seq import Comparison, LSTMSeqModel, compare
@@ -92,16 +94,32 @@ def _close() -> Iterator[None]:
     plt.close("all")
 
 
-def test_show_shows_the_figure_and_a_notebook_shows_it_once(result: Comparison) -> None:
+def test_show_shows_the_figure(result: Comparison) -> None:
     losses = pd.DataFrame({"step": [1, 2], "train_loss": [2.0, 1.0]})
-    figures: list[Any] = [result.plot(), plot_losses(losses)]
+    figures = [result.plot(), plot_losses(losses)]
     assert [plt.figure(number) for number in plt.get_fignums()] == figures
-    for figure in figures:
-        # by this method IPython asks whether the value of a cell shows itself
-        assert figure._ipython_display_() is None
-        plt.close(figure)  # as at the end of a cell
-        with pytest.raises(NotImplementedError):
-            figure._ipython_display_()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "plot_losses(losses); plt.show()",
+        # what a notebook does with the value of a cell, and at its end
+        "display(plot_losses(losses)); plt.show()",
+        "figure = plot_losses(losses)\nplt.show()\nplt.show()",
+    ],
+)
+def test_a_notebook_shows_a_figure_once(cell: str) -> None:
+    shell = InteractiveShell.instance()
+    shell.run_cell("%matplotlib inline")
+    code = "import pandas as pd; import matplotlib.pyplot as plt\n"
+    code += "from darts_lstm_seq.comparison.plotting import plot_losses\n"
+    code += "losses = pd.DataFrame({'step': [1, 2], 'train_loss': [2.0, 1.0]})\n" + cell
+    with capture_output() as captured:
+        assert shell.run_cell(code).success
+    shown = [output for output in captured.outputs if "image/png" in output.data]
+    assert len(shown) == 1
+    plt.switch_backend("Agg")
 
 
 def test_the_legend_covers_no_panel(result: Comparison, pair: Comparison) -> None:
