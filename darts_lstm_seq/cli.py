@@ -30,10 +30,12 @@ MODELS = [
     "NaiveDrift",
 ]
 _PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+_PRINTED += ["covariates"]
 # parameters of `data.read_csv` that describe the format of the file
 _FILE_FORMAT = ("date_format", "separator", "decimal", "encoding")
 # what is stored beside a model, to read other files like the one that it was trained on
-_FILE_OPTIONS = ("time", "value", "series", "freq", *_FILE_FORMAT)
+_COVARIATES = ("past", "future", "static", "holidays")
+_FILE_OPTIONS = ("time", "value", "series", "freq", *_COVARIATES, *_FILE_FORMAT)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,6 +134,33 @@ def _add_options(compare: argparse.ArgumentParser) -> None:
         help="column with the name of the series of each line, if the file holds many series in "
         "long format",
     )
+    compare.add_argument(
+        "--past",
+        nargs="+",
+        metavar="COLUMN",
+        help="covariates that are known up to the end of the values to forecast",
+    )
+    compare.add_argument(
+        "--future",
+        nargs="+",
+        metavar="COLUMN",
+        help="covariates that are known beyond it; lines at the end of the file, with empty values "
+        "to forecast, hold their future",
+    )
+    compare.add_argument(
+        "--static",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns with one number or text per series, for the network of all series",
+    )
+    compare.add_argument(
+        "--calendar",
+        action="store_true",
+        help="let the LSTM see the calendar: month, week, day of the week, hour, by the frequency",
+    )
+    compare.add_argument(
+        "--holidays", metavar="COUNTRY", help="public holidays of a country (US, DE, ...)"
+    )
     compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
     compare.add_argument(
         "--date-format",
@@ -196,7 +225,7 @@ def _add_options(compare: argparse.ArgumentParser) -> None:
 
 def _compare(parsed: argparse.Namespace) -> int:
     # imports that take seconds come after parsing the arguments and reading the file
-    result = _run_comparison(parsed, _read_series(parsed))
+    result = _run_comparison(parsed, *_read_inputs(parsed))
     written = "scores.csv, forecasts.csv"
     if len(result.series) > 1 or "failed" in result.scores:
         written += ", per_series.csv"
@@ -208,13 +237,13 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 
 def _run_comparison(
-    parsed: argparse.Namespace, series: "TimeSeries | dict[Any, TimeSeries]"
+    parsed: argparse.Namespace, series: Any, past: Any = None, future: Any = None
 ) -> "Comparison":
     """Compare the models and print the scores."""
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.compare import compare
-    from darts_lstm_seq.comparison.inputs import default_horizon
+    from darts_lstm_seq.comparison.inputs import default_horizon, with_holidays
     from darts_lstm_seq.parallel import backend
 
     mpl.use("Agg")
@@ -233,6 +262,8 @@ def _run_comparison(
             f"{series.end_time()}; {folds}",
             flush=True,
         )
+    if parsed.holidays:
+        future = with_holidays(series, future, parsed.holidays, horizon)
     with backend(parsed.backend):
         result = compare(
             series,
@@ -244,6 +275,9 @@ def _run_comparison(
             n_jobs=parsed.n_jobs,
             out=parsed.out,
             time_limit=parsed.time_limit,
+            past_covariates=past,
+            future_covariates=future,
+            calendar=parsed.calendar,
         )
     columns = [name for name in _PRINTED if name in result.scores]
     print(result.scores[columns].to_string(index=False, float_format="%.3f"))
@@ -260,8 +294,7 @@ def _forecast(parsed: argparse.Namespace) -> int:
         raise ValueError(f"--interval must be between 0 and 100 percent, received {interval:.0%}.")
     if parsed.model is not None:
         return _forecast_by_model(parsed, interval)
-    series = _read_series(parsed)
-    result = _run_comparison(parsed, series)
+    result = _run_comparison(parsed, *_read_inputs(parsed))
     if result.scores["error"].notna().all():
         return 1
     future = result.predict(interval=interval)
@@ -277,18 +310,24 @@ def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
     settings = parsed.model.with_suffix(".json")
     stored = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
     for name, value in stored.items():
-        if name in _FILE_OPTIONS and getattr(parsed, name) is None:
+        if name == "categories" or (name in _FILE_OPTIONS and getattr(parsed, name) is None):
             setattr(parsed, name, value)
     if parsed.file is None:
         raise ValueError("forecast --model needs a FILE.csv to forecast.")
-    series = _read_series(parsed)
+    series, past, future_covariates = _read_inputs(parsed)
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.future import forecast
+    from darts_lstm_seq.comparison.inputs import with_holidays
+    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
     mpl.use("Agg")
     parsed.out.mkdir(parents=True, exist_ok=True)
-    future = forecast(series, parsed.model, parsed.horizon, interval)
+    model = LSTMSeqModel.load(str(parsed.model), map_location="cpu")
+    horizon = parsed.horizon or model.output_chunk_length
+    if parsed.holidays:
+        future_covariates = with_holidays(series, future_covariates, parsed.holidays, horizon)
+    future = forecast(series, model, horizon, interval, past, future_covariates)
     if future["forecast"].isna().all():
         raise ValueError(f"no series can be forecast: {future['error'].iloc[0]}")
     named = series if isinstance(series, dict) else {0: series}
@@ -318,15 +357,34 @@ def _save_model(parsed: argparse.Namespace, result: "Comparison") -> bool:
     options = {name: getattr(parsed, name) for name in _FILE_OPTIONS}
     components = next(iter(result.series.values())).components
     options["value"] = options["value"] or list(components)
+    options["categories"] = parsed.categories
     text = json.dumps(options, indent=1)
     (parsed.out / "model.json").write_text(text, encoding="utf-8")
     return True
 
 
+def _read_inputs(parsed: argparse.Namespace) -> "tuple[Any, Any, Any]":
+    """Return the series, and past and future covariates."""
+    if parsed.file is None or not (parsed.past or parsed.future or parsed.static):
+        parsed.categories = {}
+        return _read_series(parsed), None, None
+    from darts_lstm_seq.data.covariate_files import read_with_covariates
+
+    file_format: Any = {name: getattr(parsed, name) for name in _FILE_FORMAT}
+    data = read_with_covariates(
+        *(parsed.file, parsed.series, parsed.time, parsed.value, parsed.freq),
+        *(parsed.past or [], parsed.future or [], parsed.static or []),
+        getattr(parsed, "categories", None),
+        **file_format,
+    )
+    parsed.categories = data.categories
+    return data.series, data.past_covariates, data.future_covariates
+
+
 def _read_series(parsed: argparse.Namespace) -> "TimeSeries | dict[Any, TimeSeries]":
     if parsed.file is None:
         # as in `--value a b FILE`, where the file is parsed as a value
-        names = ("time", "value", "series", "freq", *_FILE_FORMAT)
+        names = ("time", "value", "series", "freq", *_COVARIATES[:3], *_FILE_FORMAT)
         given = [name.replace("_", "-") for name in names if getattr(parsed, name)]
         if given:
             raise ValueError(f"--{given[0]} needs a FILE, which must come before the options.")

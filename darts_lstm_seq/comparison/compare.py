@@ -29,7 +29,13 @@ from darts_lstm_seq.comparison.baselines import (
 from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
 from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
-from darts_lstm_seq.comparison.inputs import Inputs, Series, default_horizon, inputs_by_name
+from darts_lstm_seq.comparison.inputs import (
+    Inputs,
+    Series,
+    calendar_encoders,
+    default_horizon,
+    inputs_by_name,
+)
 from darts_lstm_seq.comparison.result import Comparison
 from darts_lstm_seq.comparison.results_folder import ResultsFolder
 from darts_lstm_seq.comparison.scoring import check_series
@@ -64,6 +70,9 @@ def compare(
     out: str | Path | None = None,
     random_state: int = 42,
     time_limit: float | None = None,
+    past_covariates: Series | None = None,
+    future_covariates: Series | None = None,
+    calendar: bool = False,
 ) -> Comparison:
     """Backtest several models on the same folds of one or many series, and rank them.
 
@@ -112,6 +121,14 @@ def compare(
     time_limit
         Seconds that a model may take for all folds, of all series together. A model that takes
         longer is not ranked, and its row says so; a repeated call with the same ``out`` goes on.
+    past_covariates, future_covariates
+        As for `fit` of Darts' models: one `TimeSeries` for all series, or with the names of
+        `series`. Models that cannot use them run without, as the column `covariates` says. For
+        `Comparison.predict`, future covariates must reach a horizon beyond the series.
+    calendar
+        Whether the networks "LSTMSeqModel" and "LSTMSeqModel (global)" encode the calendar, by
+        Darts' encoders: the quarter, month or week; for days and shorter steps the day of the week
+        and the month, and the hour.
 
     Returns
     -------
@@ -166,7 +183,7 @@ def compare(
     count_workers(n_jobs)
     if is_frame(series):
         series = series_from_frame(series)
-    inputs = inputs_by_name(series)
+    inputs = inputs_by_name(series, past_covariates, future_covariates)
     check_positive_integer("folds", folds)
     if horizon is None:
         horizon = default_horizon([given.series for given in inputs.values()], folds)
@@ -178,8 +195,12 @@ def compare(
         else models,
         None if seasonality is None else check_positive_integer("seasonality", seasonality),
         check_positive_integer("random_state", random_state, 0),
+        calendar,
     )
     check_models(evaluation.models)
+    if calendar:
+        for given in inputs.values():
+            calendar_encoders(given.series)
     is_single = isinstance(series, TimeSeries)
     if is_single:
         check_series(inputs[0].series, horizon, folds)
@@ -352,6 +373,8 @@ def _compare_in_folder(folder: ResultsFolder, work: _Work, is_single: bool) -> C
 
 def _finish(work: _Work, table: pd.DataFrame, load: Any, is_single: bool) -> Comparison:
     table = sort_scores(table, work.names, work.evaluation.names)
+    if table["covariates"].isna().all():
+        table = table.drop(columns="covariates")
     per_series = restore_names(table, work.names)
     if is_single:
         scores = per_series.drop(columns="series").assign(**versions())

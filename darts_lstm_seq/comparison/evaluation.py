@@ -35,7 +35,7 @@ from darts_lstm_seq.comparison.baselines import (
     usable_seasonality,
 )
 from darts_lstm_seq.comparison.global_fit import evaluate_globally
-from darts_lstm_seq.comparison.inputs import Inputs
+from darts_lstm_seq.comparison.inputs import Inputs, calendar_encoders
 from darts_lstm_seq.comparison.quantiles import Forecast, predict_quantiles
 from darts_lstm_seq.comparison.scoring import (
     FORECASTS,
@@ -50,6 +50,8 @@ from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.stacking import fit_together
 from darts_lstm_seq.parallel import process_lock
 
+# other models would have to be told of the encoders by their users
+_WITH_CALENDAR = ("LSTMSeqModel", GLOBAL)
 OVER_LIMIT = "TimeoutError: over the time limit"
 
 
@@ -78,16 +80,42 @@ class Evaluation:
     models: Models = None
     seasonality: int | None = None
     random_state: int = 42
+    calendar: bool = False
 
     @property
     def names(self) -> list[str]:
         """The names of the models."""
         return check_models(self.models)
 
-    def make_model(self, name: str, season: int, train_length: int) -> ForecastingModel:
-        """Return an untrained model."""
+    def make_model(
+        self, name: str, season: int, train_length: int, series: TimeSeries
+    ) -> ForecastingModel:
+        """Return an untrained model, which encodes the calendar of a series if that is wanted."""
         sizes = season, self.horizon, train_length, self.random_state
-        return make_model(self.models, name, *sizes)
+        model = make_model(self.models, name, *sizes)
+        if not (self.calendar and name in _WITH_CALENDAR and isinstance(model, LSTMSeqModel)):
+            return model
+        encoders = {"add_encoders": calendar_encoders(series)}
+        return LSTMSeqModel(**{**model.model_params, **encoders})
+
+    def used_covariates(self, name: str, model: ForecastingModel, inputs: Inputs) -> str | None:
+        """Return what a model uses of the covariates that there are; `None` if there are none."""
+        _, usable = prepare(model, inputs)
+        given = {
+            "past": inputs.past_covariates is not None,
+            "future": inputs.future_covariates is not None,
+            "static": inputs.series.has_static_covariates,
+            "calendar": self.calendar,
+        }
+        uses = {
+            "past": usable.past_covariates is not None,
+            "future": usable.future_covariates is not None,
+            # for one series alone they are constants
+            "static": name == GLOBAL,
+            "calendar": isinstance(model, LSTMSeqModel) and model.add_encoders is not None,
+        }
+        used = [kind for kind in given if given[kind] and uses[kind]]
+        return (", ".join(used) or "none") if any(given.values()) else None
 
     def season(self, series: TimeSeries, train_length: int) -> int:
         """Return the season of a series; it cannot be estimated from less than two."""
@@ -160,13 +188,14 @@ class Evaluation:
         check_series(series, self.horizon, self.folds)
         train_length = len(series) - self.folds * self.horizon
         season = self.season(series, train_length)
-        model = self.make_model(task.model, season, train_length)
+        model = self.make_model(task.model, season, train_length, series)
         forecasts, fit_seconds, predict_seconds = _forecast_folds(
             model, inputs, self.horizon, self.folds, on_fold
         )
         scores, frame = score(series, forecasts, season)
         seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
-        return {"seasonality": season, **scores, **seconds}, frame
+        used = {"covariates": self.used_covariates(task.model, model, inputs)}
+        return {"seasonality": season, **scores, **seconds, **used}, frame
 
 
 def _limited(run: Callable[[], Any], task: Task) -> Any:

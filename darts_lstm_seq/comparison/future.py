@@ -113,7 +113,7 @@ def forecast(
     check_positive_integer("horizon", steps)
     fitted = Fitted(dict.fromkeys(inputs, model), {}, is_global=True)
     future = forecast_future(fitted, inputs, steps, interval)
-    return future.drop(columns=["series", "error"]) if isinstance(series, TimeSeries) else future
+    return of_one_series(future) if isinstance(series, TimeSeries) else future
 
 
 def fit_models(
@@ -173,7 +173,7 @@ def _fit_one(evaluation: Evaluation, name: str, inputs: Inputs) -> ForecastingMo
     if not length or np.isnan(inputs.series.values(copy=False)).all():
         raise ValueError("`series` holds nothing but missing values (NaN).")
     season = evaluation.season(inputs.series, length)
-    given = evaluation.make_model(name, season, length)
+    given = evaluation.make_model(name, season, length, inputs.series)
     model, usable = prepare(given, inputs)
     if isinstance(model, ConformalModel):  # calibrates a model that is fitted already
         return model
@@ -242,6 +242,19 @@ def forecast_future(
         names = pd.Series([key] * len(frame), dtype=object, index=frame.index)
         frames.append(frame.assign(series=names))
     return _concatenate(frames)
+
+
+def of_one_series(future: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the only series.
+
+    Raises
+    ------
+    ValueError
+        If it could not be forecast.
+    """
+    for error in future["error"].dropna():
+        raise ValueError(f"the series cannot be forecast. {error}")
+    return future.drop(columns=["series", "error"])
 
 
 def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -88,7 +88,8 @@ def evaluate_globally(
         season = evaluation.season(series, len(series) - folds * horizon)
         try:
             scores, frame = score(series, [of_fold[index] for of_fold in forecasts], season)
-            results[key] = {"seasonality": season, **scores, **seconds}, frame
+            used = {"covariates": evaluation.used_covariates(GLOBAL, model, inputs[key])}
+            results[key] = {"seasonality": season, **scores, **seconds, **used}, frame
         except ValueError as error:
             results[key] = {"error": f"ValueError: {error}"}, None
     for _ in range(folds * len(inputs)):
@@ -121,7 +122,10 @@ def make_global(
                 )
     lengths = [len(given.series) for key, given in inputs.items() if key not in errors]
     season = most[0]
-    model = evaluation.make_model(GLOBAL, season, min(lengths, default=1))
+    some = next((given.series for key, given in inputs.items() if key not in errors), None)
+    if some is None:  # nothing to train on
+        some = TimeSeries.from_values(np.zeros(2))
+    model = evaluation.make_model(GLOBAL, season, min(lengths, default=1), some)
     assert isinstance(model, LSTMSeqModel)
     return model, season, errors
 

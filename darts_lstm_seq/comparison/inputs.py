@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from darts import TimeSeries
+import pandas as pd
+from darts import TimeSeries, concatenate
+from darts.utils.timeseries_generation import holidays_timeseries
 
 Series = TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries]
 
@@ -67,6 +69,81 @@ def inputs_by_name(
     }
 
 
+def with_holidays(series: Any, future_covariates: Any, country: str, steps: int) -> Any:
+    """Return future covariates with the holidays of a country as another component.
+
+    Parameters
+    ----------
+    series
+        One series or several.
+    future_covariates
+        Those of the series, or `None`.
+    country
+        ISO code of the country, as for Darts' `holidays_timeseries`.
+    steps
+        Number of time steps after a series that the holidays are needed for.
+
+    Raises
+    ------
+    ValueError
+        If the country is unknown, or a series has no dates.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from darts.utils.timeseries_generation import constant_timeseries
+    >>> from darts_lstm_seq.comparison.inputs import with_holidays
+    >>> days = constant_timeseries(start=pd.Timestamp("2024-06-30"), length=3, freq="D")
+    >>> with_holidays(days, None, "US", steps=2).values().ravel().tolist()
+    [0.0, 0.0, 0.0, 0.0, 1.0]
+    """
+    found = {}
+    for name, given in inputs_by_name(series, None, future_covariates).items():
+        target, future = given.series, given.future_covariates
+        if not target.has_datetime_index:
+            raise ValueError("holidays need series with dates, not with an integer index.")
+        times = pd.date_range(target.start_time(), periods=len(target) + steps, freq=target.freq)
+        try:
+            holidays = holidays_timeseries(times if future is None else future, country)
+        except (NotImplementedError, KeyError, AttributeError) as error:
+            raise ValueError(f"no holidays of {country!r} are known: {error}") from error
+        found[name] = (
+            holidays
+            if future is None
+            else concatenate([future, holidays.astype(future.dtype)], axis="component")
+        )
+    return found[0] if isinstance(series, TimeSeries) else found
+
+
+def calendar_encoders(series: TimeSeries) -> dict[str, Any]:
+    """Return Darts' encoders of the calendar that suit the frequency of a series.
+
+    Raises
+    ------
+    ValueError
+        If it has no dates.
+    """
+    if not series.has_datetime_index:
+        raise ValueError("the calendar needs series with dates, not with an integer index.")
+    days = _days_per_step(series)
+    attributes = (
+        ["quarter"]
+        if days > 80
+        else ["month"]
+        if days > 27
+        else ["weekofyear"]
+        if days > 5
+        else ["dayofweek", "month"]
+        if days >= 1
+        else ["hour", "dayofweek", "month"]
+    )
+    return {"cyclic": {"future": attributes}}
+
+
+def _days_per_step(series: TimeSeries) -> float:
+    return (series.duration / max(1, len(series) - 1)).total_seconds() / 86400
+
+
 def default_horizon(series: Sequence[TimeSeries], folds: int) -> int:
     """Return the horizon that suits the frequency of most series, in time steps.
 
@@ -77,7 +154,7 @@ def default_horizon(series: Sequence[TimeSeries], folds: int) -> int:
     dated = [one for one in series if one.has_datetime_index and len(one) > 1]
     steps = 12
     if dated:
-        days = min((one.duration / (len(one) - 1)).total_seconds() for one in dated) / 86400
+        days = min(map(_days_per_step, dated))
         for shortest, count in ((300, 5), (80, 4), (27, 12), (5, 13), (1, 14)):
             if days >= shortest:
                 steps = count

@@ -10,7 +10,13 @@ import pandas as pd
 from darts import TimeSeries
 
 from darts_lstm_seq.comparison.evaluation import Evaluation
-from darts_lstm_seq.comparison.future import Fitted, check_interval, fit_models, forecast_future
+from darts_lstm_seq.comparison.future import (
+    Fitted,
+    check_interval,
+    fit_models,
+    forecast_future,
+    of_one_series,
+)
 from darts_lstm_seq.comparison.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -26,13 +32,14 @@ class Comparison:
     scores
         A row per model, the best MASE first: `model`, `folds`, `horizon`, `seasonality` (time
         steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each averaged over folds
-        and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds), `note`
-        (why MASE is missing or leaves out a component, where it is missing, RMSE ranks; which folds
-        are scored in part only), `error` (why a model has no scores), and package versions. For
-        many series: means over the series that all successful models scored, the number `series` of
-        these, and the number `failed` of series without scores of this model; `RMSE` and
-        `seasonality`, which are not comparable between series, are left out. One network for all
-        series has the seconds of its fit divided by their number.
+        and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds),
+        `covariates` (those that a model used, if there are any), `note` (why MASE is missing or
+        leaves out a component, where it is missing, RMSE ranks; which folds are scored in part
+        only), `error` (why a model has no scores), and package versions. For many series: means
+        over the series that all successful models scored, the number `series` of these, and the
+        number `failed` of series without scores of this model; `RMSE` and `seasonality`, which are
+        not comparable between series, are left out. One network for all series has the seconds of
+        its fit divided by their number.
     per_series
         A row per series, in their order, and model, the best MASE first: the columns of `scores`
         for one series, and `series`, its name or index.
@@ -134,7 +141,8 @@ class Comparison:
         Raises
         ------
         ValueError
-            If there is no such model, it cannot be fitted to any series, or `interval` is no share.
+            If there is no such model, it cannot be fitted to any series, `interval` is no share, or
+            a single series cannot be forecast.
 
         Examples
         --------
@@ -151,7 +159,7 @@ class Comparison:
         if not fitted.models:
             raise ValueError(f"{name} cannot be fitted. {next(iter(fitted.errors.values()))}")
         future = forecast_future(fitted, self._inputs, self._evaluation.horizon, interval)
-        return future.drop(columns=["series", "error"]) if self._is_single else future
+        return of_one_series(future) if self._is_single else future
 
     def plot(self, component: str | None = None, series: Any = None) -> "Figure":
         """Plot the end of a series and the forecasts of every model (see `plot_comparison`).

@@ -13,7 +13,8 @@ from darts.metrics import mase, rmse, smape
 
 from darts_lstm_seq.comparison.quantiles import Forecast
 
-SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds", "note", "error"]
+SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+SCORES += ["covariates", "note", "error"]
 FORECASTS = ["model", "fold", "time", "component", "forecast", "lower", "upper", "actual"]
 # deciles; the outermost are the interval of 80 %
 LEVELS = tuple(level / 10 for level in range(1, 10))

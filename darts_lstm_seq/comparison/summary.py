@@ -103,6 +103,8 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
             "failed": rows.size() - rows["RMSE"].count(),
         }
     ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
+    if "covariates" in table:
+        summary.insert(4, "covariates", rows["covariates"].first())
     # a matter of the series, not of the model: MASE is missing for all models alike
     n_missing = scored.loc[
         scored["MASE"].isna() & scored["series"].isin(common), "series"

@@ -101,7 +101,7 @@ def read_csv(
     ...     read_csv(file.name).values().ravel().tolist()
     [3.5, 1005.0, 4.0]
     """
-    return _one(_read(path, csv_format), time, values, freq, csv_format)
+    return _one(read_columns(path, csv_format), time, values, freq, csv_format)
 
 
 def read_many_csv(
@@ -149,7 +149,7 @@ def read_many_csv(
     ...     {name: len(shop) for name, shop in read_many_csv(file.name, "shop").items()}
     {'b': 3, 'a': 1}
     """
-    return _many(_read(path, csv_format), series, time, values, freq, csv_format)
+    return _many(read_columns(path, csv_format), series, time, values, freq, csv_format)
 
 
 def series_from_frame(frame: Any) -> TimeSeries | dict[Any, TimeSeries]:
@@ -192,7 +192,22 @@ def series_from_frame(frame: Any) -> TimeSeries | dict[Any, TimeSeries]:
     return _many(table, names[0], time)
 
 
-def _read(path: str | Path, csv_format: CSVFormat) -> Table:
+def read_all_series(
+    table: Table,
+    values: Sequence[str] | None,
+    series: str | None,
+    time: str | None,
+    freq: str | None,
+    csv_format: CSVFormat,
+) -> TimeSeries | dict[Any, TimeSeries]:
+    """Return the series of a table, or those that a column names; parameters as for `read_csv`."""
+    if series is None:
+        return _one(table, time, values, freq, csv_format)
+    return _many(table, series, time, values, freq, csv_format)
+
+
+def read_columns(path: str | Path, csv_format: CSVFormat) -> Table:
+    """Return the cells of a file."""
     return read_table(path, csv_format.get("separator"), csv_format.get("encoding"))
 
 
