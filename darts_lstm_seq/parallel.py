@@ -19,7 +19,7 @@ import joblib
 from joblib.parallel import BACKENDS, get_active_backend
 from threadpoolctl import threadpool_limits
 
-from darts_lstm_seq.workers import Failure, run_on_processes
+from darts_lstm_seq.workers import Failure, WorkerDiedError, run_on_processes
 
 # serialises code that touches process-global state (random numbers, loggers): the workers of some
 # clusters are threads
@@ -124,7 +124,7 @@ def run_chunks(
     """Yield the index of each chunk with the result of a function, in the order of completion.
 
     A chunk that fails, because it raises, its worker dies or its result cannot be pickled, is
-    retried once after all others.
+    retried after all others: once, or twice if its worker dies again.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def run_chunks(
     Yields
     ------
     tuple[int, Any]
-        The index of the chunk, and its result or the exception of its second failure.
+        The index of the chunk, and its result or the exception of its last failure.
 
     Examples
     --------
@@ -153,8 +153,11 @@ def run_chunks(
         else:
             yield index, result
     for index, first_error in errors.items():
-        # one at a time: tasks of a cluster share a worker, and die with it
-        ((_, result),) = _run(function, chunks, [index], n_jobs)
+        for _ in range(2):
+            # one at a time: tasks of a cluster share a worker, and die with it
+            ((_, result),) = _run(function, chunks, [index], n_jobs)
+            if not (isinstance(result, Failure) and isinstance(result.error, WorkerDiedError)):
+                break
         if isinstance(result, Failure):
             result.error.__cause__ = result.error.__cause__ or first_error
             result = result.error

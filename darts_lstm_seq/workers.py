@@ -27,6 +27,9 @@ __all__ = ["Failure", "WorkerDiedError", "run_on_processes"]
 
 # an idle worker ends after this time, as those of joblib's pool do
 _IDLE_SECONDS = 300
+# so many workers may die one after another before any is ready; then each one fails a call, or
+# starts would never end
+_MAX_FAILED_STARTS = 10
 
 
 class WorkerDiedError(RuntimeError):
@@ -85,6 +88,7 @@ class _Worker:
 
 # those that are ready last
 _idle: deque[_Worker] = deque()
+_failed_starts = 0  # since a worker was ready
 
 
 def _take_worker(first_call: bytes) -> _Worker:
@@ -136,6 +140,7 @@ def run_on_processes(
     >>> sorted(run_on_processes([(0, (abs, -1)), (1, (max, 2, 3))], n_workers=2))
     [(0, 1), (1, 3)]
     """
+    global _failed_starts
     pending = deque(calls)
     try:
         first_call = _dumps((callable, shared))
@@ -170,7 +175,8 @@ def run_on_processes(
                     continue
                 worker = starting.pop(connection)
                 result = worker.receive()
-                if not worker.is_ready and pending:  # a call fails, or starts would never end
+                _failed_starts = 0 if worker.is_ready else _failed_starts + 1
+                if _failed_starts > _MAX_FAILED_STARTS and pending:
                     yield pending.popleft()[0], result
     finally:  # a caller that goes away, Ctrl-C included, waits for no result
         for worker, _ in busy.values():

@@ -96,6 +96,22 @@ def send_half(file: Path) -> bytes:
     return bytes(1000)
 
 
+class DiesAtStart:
+    """Kills the first workers that load it."""
+
+    def __init__(self, deaths: int, folder: Path) -> None:
+        self.deaths, self.folder, self.parent = deaths, folder, os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if os.getpid() != self.parent and len(list(self.folder.iterdir())) < self.deaths:
+            (self.folder / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, chunk: int) -> int:
+        return chunk
+
+
 class Replaced:
     """Kills a worker when two have loaded it; no other one can load it before a file exists."""
 
@@ -140,13 +156,14 @@ def hold(fifo: str) -> None:
 
 
 def die(chunk: tuple[str, str]) -> tuple[str, bool]:
-    """Kill the worker: `always`, or `once`, until a file exists."""
+    """Kill the worker `once`, `twice` or `thrice`."""
     kind, folder = chunk
-    file = Path(folder) / "killed"
-    if kind == "always" or (kind == "once" and not file.exists()):
-        file.touch()
+    killed = Path(folder) / kind
+    deaths = killed.stat().st_size if killed.exists() else 0
+    if deaths < ("works", "once", "twice", "thrice").index(kind):
+        killed.write_bytes(bytes(deaths + 1))
         os.kill(os.getpid(), signal.SIGKILL)
-    return kind, file.exists()
+    return kind, killed.exists()
 
 
 @given(st.integers(0, 300), st.integers(1, 9))
@@ -188,11 +205,11 @@ def test_an_error_fails_its_own_chunk_only(n_jobs: int) -> None:
 @pytest.mark.cluster
 @posix
 def test_a_killed_worker_fails_its_own_chunk_only(tmp_path: Path) -> None:
-    kinds = ["works", "once", "works", "always", "works", "works"]
+    kinds = ["works", "once", "twice", "thrice", "works", "works"]
     found = dict(run_chunks(die, [(kind, str(tmp_path)) for kind in kinds], 2))
-    assert isinstance(found.pop(3), Exception)
+    assert isinstance(found.pop(3), workers.WorkerDiedError)
     assert {index: kind for index, (kind, _) in found.items()} == {
-        index: kind for index, kind in enumerate(kinds) if kind != "always"
+        index: kind for index, kind in enumerate(kinds) if kind != "thrice"
     }
 
 
@@ -231,6 +248,28 @@ def test_a_killed_worker_costs_its_chunk_once_and_not_the_start_of_another(
         (tmp_path / "end").touch()
     assert (tmp_path / "killed").exists()
     assert found == {index: index for index in range(6)}
+
+
+@pytest.mark.cluster
+@posix
+def test_workers_killed_at_their_start_fail_no_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_idle", deque())
+    assert dict(run_chunks(DiesAtStart(3, tmp_path), [5], 2)) == {0: 5}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.cluster
+@posix
+def test_starts_end_where_every_worker_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_idle", deque())
+    monkeypatch.setattr(workers, "_failed_starts", workers._MAX_FAILED_STARTS)
+    ((_, error),) = run_chunks(DiesAtStart(1000, tmp_path), [5], 2)
+    assert isinstance(error, workers.WorkerDiedError)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.cluster
