@@ -59,6 +59,9 @@ __all__ = ["MODELS", "Comparison", "compare"]
 _SERIES_PER_PART = 25
 
 
+# PyArrow's strings, which pandas 3 takes where it finds PyArrow, hold no lone surrogates: those of
+# undecodable file names in errors, for instance
+@pd.option_context("mode.string_storage", "python")
 def compare(
     series: Series | Any,
     horizon: int | None = None,

@@ -121,6 +121,7 @@ class Evaluation:
         """Return the season of a series; it cannot be estimated from less than two."""
         return usable_seasonality(series, train_length, self.seasonality)
 
+    @pd.option_context("mode.string_storage", "python")  # as in `compare`, for workers
     def run(self, task: Task, on_fold: Callable[[], Any] = lambda: None) -> Evaluated:
         """Evaluate a model on several series.
 

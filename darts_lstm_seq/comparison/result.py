@@ -58,6 +58,7 @@ class Comparison:
     _fitted: dict[str, Fitted] = field(default_factory=dict)
 
     @cached_property
+    @pd.option_context("mode.string_storage", "python")  # as in `compare`
     def forecasts(self) -> pd.DataFrame:
         """A row per model, fold, time and component: `forecast` and the `actual` value.
 

@@ -380,6 +380,19 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning):
         return prediction.to(input_batch.past_target.dtype)
 
     @override
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        output = super()._produce_predict_output(x)
+        is_parameter = self.predict_likelihood_parameters and self.likelihood is not None
+        if is_parameter and not isinstance(self.likelihood, QuantileRegression):
+            return output
+        prediction = output.prediction  # (B, T, C)
+        if self.rin is not None and not is_parameter:
+            prediction = self.rin.repeat_constants(prediction)
+        return output.replace(
+            prediction=prediction.clamp(min=0) if self.nonnegative else prediction
+        )
+
+    @override
     def _get_mc_dropout_modules(self) -> set[MonteCarloDropout]:
         # Darts searches all modules, several times a prediction (`benchmarks/bench_predict.py`)
         return {d for d in self.network.dropouts if isinstance(d, MonteCarloDropout)}

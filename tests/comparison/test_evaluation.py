@@ -219,6 +219,7 @@ def test_what_fails_is_in_its_row_and_not_in_the_log(
     name = "darts.utils.data.torch_datasets.training_dataset"
     logging.root.manager.loggerDict.pop(name, None)
     models = {"lstm": LSTMSeqModel(30, HORIZON, **tiny)}
-    table, _ = Evaluation(HORIZON, 1, models).run(white_noise(40))
-    assert "too short" in table["error"].iloc[0]
+    task = Task("lstm", {"key": Inputs(white_noise(40))})
+    scores = Evaluation(HORIZON, 1, models).run(task).scores
+    assert "too short" in scores["error"].iloc[0]
     assert not caplog.records
