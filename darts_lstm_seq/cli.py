@@ -301,6 +301,8 @@ def _forecast(parsed: argparse.Namespace) -> int:
     written = _write_future(parsed.out, result.series, future)
     if _save_model(parsed, result):
         written += ", model.pt, model.json"
+    else:
+        print("no model file, as the model is fitted anew each time", file=sys.stderr)
     print(f"forecast by {result.best}; written to {parsed.out}: scores.csv, {written}")
     return 0
 

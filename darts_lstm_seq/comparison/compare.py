@@ -7,7 +7,7 @@ Tables over all series are made in `summary.py`.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from numbers import Number
 from pathlib import Path
@@ -27,6 +27,7 @@ from darts_lstm_seq.comparison.baselines import (
     make_model,
 )
 from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
+from darts_lstm_seq.comparison.ensemble import ENSEMBLES, ensemble_forecasts, score_ensembles
 from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
 from darts_lstm_seq.comparison.inputs import (
@@ -38,7 +39,7 @@ from darts_lstm_seq.comparison.inputs import (
 )
 from darts_lstm_seq.comparison.result import Comparison
 from darts_lstm_seq.comparison.results_folder import ResultsFolder
-from darts_lstm_seq.comparison.scoring import check_series
+from darts_lstm_seq.comparison.scoring import INTERVAL_SCORES, check_series
 from darts_lstm_seq.comparison.summary import (
     is_over_limit,
     join_forecasts,
@@ -211,9 +212,9 @@ def compare(
     if out is None:
         results = list(work.run(work.pending(set())))
         table = pd.concat([scores for scores, _ in results])
-        load = partial(
-            _join, work, [forecasts for _, forecasts in results if forecasts is not None]
-        )
+        forecasts = [found for _, found in results if found is not None and not found.empty]
+        table = work.with_ensembles(table, [pd.concat(forecasts)] if forecasts else [])
+        load = partial(work.join, forecasts, work.names)
         return _finish(work, table, load, is_single)
     for name in inputs:
         check_name(name)
@@ -251,6 +252,32 @@ class _Work:
             full: name for key, name in names.items() for full in (key, key + self._suffix)
         }
         self._keys = list(names)
+
+    def with_ensembles(
+        self, scores: pd.DataFrame, forecasts: Iterable[pd.DataFrame]
+    ) -> pd.DataFrame:
+        """Return scores with the rows of the means of models; forecasts come in parts."""
+        series = {key: self.series[name] for key, name in self.names.items()}
+        scores = scores.assign(series=list(map(own_key, scores["series"])))
+        found = [
+            score_ensembles(ensemble_forecasts(_with_own_keys(part)), series, scores)
+            for part in forecasts
+        ]
+        return pd.concat([scores, *(rows for rows in found if not rows.empty)])
+
+    def join(self, forecasts: Sequence[pd.DataFrame], names: Mapping[str, Any]) -> pd.DataFrame:
+        """Return one table of the forecasts of models and their means."""
+        parts = [_with_own_keys(part) for part in forecasts if not part.empty]
+        if parts:
+            whole = pd.concat(parts)
+            parts = [whole, ensemble_forecasts(whole)]
+        return join_forecasts(parts, names, [*self.evaluation.names, *ENSEMBLES])
+
+    def sort_scores(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return scores in the order of the series, the best first, without empty columns."""
+        table = sort_scores(table, self.names, [*self.evaluation.names, *ENSEMBLES])
+        unused = [name for name in ("covariates", *INTERVAL_SCORES) if table[name].isna().all()]
+        return table.drop(columns=unused)
 
     def pending(self, finished: set[tuple[str, str]]) -> list[Task]:
         """Return the tasks of which not all rows are there, one model after the other."""
@@ -355,46 +382,43 @@ def _compare_in_folder(folder: ResultsFolder, work: _Work, is_single: bool) -> C
         else:
             folder.add(scores, forecasts)
     table = pd.concat([folder.scores(work.names), *lost])
+    table = work.with_ensembles(table, folder.forecasts(work.names))
     result = _finish(work, table, partial(_read, work, folder), is_single)
     if not folder.is_read_only:
         texts = {
             key: name if isinstance(name, Number) else str(name) for key, name in work.names.items()
         }
-        parts = (
-            join_forecasts([part], texts, evaluation.names) for part in folder.forecasts(work.names)
-        )
+        parts = (work.join([part], texts) for part in folder.forecasts(work.names))
         if is_single:
             parts = (part.drop(columns="series") for part in parts)
             folder.write_tables({"scores.csv": result.scores, "forecasts.csv": parts})
         else:
-            per_series = restore_names(sort_scores(table, work.names, work.evaluation.names), texts)
+            per_series = restore_names(work.sort_scores(table), texts)
             folder.write_tables(
                 {"scores.csv": result.scores, "per_series.csv": per_series, "forecasts.csv": parts}
             )
     return result
 
 
+def _with_own_keys(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(series=list(map(own_key, table["series"])))
+
+
 def _finish(work: _Work, table: pd.DataFrame, load: Any, is_single: bool) -> Comparison:
-    table = sort_scores(table, work.names, work.evaluation.names)
-    if table["covariates"].isna().all():
-        table = table.drop(columns="covariates")
+    table = work.sort_scores(table)
     per_series = restore_names(table, work.names)
     if is_single:
         scores = per_series.drop(columns="series").assign(**versions())
         load = partial(_drop_series, load)
     else:
-        scores = summarize(table.assign(series=list(map(own_key, table["series"]))))
+        scores = summarize(table)
     return Comparison(
         scores, per_series, work.series, load, work.inputs, work.evaluation, is_single, work.n_jobs
     )
 
 
-def _join(work: _Work, forecasts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return join_forecasts(forecasts, work.names, work.evaluation.names)
-
-
 def _read(work: _Work, folder: ResultsFolder) -> pd.DataFrame:
-    return parse_times(_join(work, list(folder.forecasts(work.names))))
+    return parse_times(work.join(list(folder.forecasts(work.names)), work.names))
 
 
 def _drop_series(load: Any) -> pd.DataFrame:

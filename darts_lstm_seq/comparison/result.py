@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from darts import TimeSeries
 
+from darts_lstm_seq.comparison.ensemble import ENSEMBLES, MEAN
 from darts_lstm_seq.comparison.evaluation import Evaluation
 from darts_lstm_seq.comparison.future import (
     Fitted,
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+# the columns of a short `repr`
+_SHOWN = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "coverage", "win_rate"]
+
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The result of `compare`.
 
@@ -33,13 +38,19 @@ class Comparison:
         A row per model, the best MASE first: `model`, `folds`, `horizon`, `seasonality` (time
         steps), `MASE`, `sMAPE` (percent), `RMSE` (units of the series), each averaged over folds
         and components, `fit_seconds` and `predict_seconds` (wall clock, summed over folds),
-        `covariates` (those that a model used, if there are any), `note` (why MASE is missing or
-        leaves out a component, where it is missing, RMSE ranks; which folds are scored in part
-        only), `error` (why a model has no scores), and package versions. For many series: means
+        `coverage`, `interval_score` and `wQL` (the share of values within the interval of 80 %, its
+        score in units of the scale of MASE, and the weighted quantile loss of the deciles, of
+        models that give intervals), `covariates` (those that a model used, if there are any),
+        `note` (why MASE is missing or leaves out a component, where it is missing, RMSE ranks;
+        which folds are scored in part only), `error` (why a model has no scores), and package
+        versions. For many series: means
         over the series that all successful models scored, the number `series` of these, and the
         number `failed` of series without scores of this model; `RMSE` and `seasonality`, which are
-        not comparable between series, are left out. One network for all series has the seconds of
-        its fit divided by their number.
+        not comparable between series, are left out; `win_rate` and `skill_score` against seasonal
+        naive with limits (see `skill.py`) if it is among the models; `failures`, why series failed.
+        One network for all series has the seconds of its fit divided by their number. With three
+        models or more, there are rows for the mean of their forecasts, and for the mean of the
+        better half by earlier folds.
     per_series
         A row per series, in their order, and model, the best MASE first: the columns of `scores`
         for one series, and `series`, its name or index.
@@ -82,6 +93,25 @@ class Comparison:
             raise ValueError("no model has scores; `scores['error']` says why.")
         return str(scored.iloc[0])
 
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{self._short_scores().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._title()}</p>{self._short_scores().to_html(index=False)}"
+
+    def _title(self) -> str:
+        count, settings = len(self.series), self._evaluation
+        series = "1 series" if count == 1 else f"{count} series"
+        return f"Comparison on {series}: {settings.folds} folds of horizon {settings.horizon}"
+
+    def _short_scores(self) -> pd.DataFrame:
+        names = [name for name in _SHOWN if name in self.scores]
+        table = self.scores[names].round(3)
+        errors = self.scores["error"]
+        if errors.isna().all():
+            return table
+        return table.assign(error=[e[:60] if isinstance(e, str) else "" for e in errors])
+
     def fit(self, model: str | None = None) -> Any:
         """Fit a model to whole series, to the end, where `compare` leaves folds out.
 
@@ -112,6 +142,8 @@ class Comparison:
         1971
         """
         name = self._check_model(model)
+        if name in ENSEMBLES:
+            return {member: self.fit(member) for member in self._members(name)}
         fitted = self._fit(name)
         if not fitted.models:
             raise ValueError(f"{name} cannot be fitted. {next(iter(fitted.errors.values()))}")
@@ -156,6 +188,8 @@ class Comparison:
         """
         check_interval(interval)
         name = self._check_model(model)
+        if name in ENSEMBLES:
+            return self._predict_by_ensemble(name, interval)
         fitted = self._fit(name)
         if not fitted.models:
             raise ValueError(f"{name} cannot be fitted. {next(iter(fitted.errors.values()))}")
@@ -193,10 +227,31 @@ class Comparison:
         return plot_comparison(self.series[name], forecasts, scores, component)
 
     def _check_model(self, model: str | None) -> str:
-        names = self._evaluation.names
+        names = list(self.scores["model"])
         if model is not None and model not in names:
             raise ValueError(f"`model` must be one of {names}, received {model!r}.")
         return self.best if model is None else model
+
+    def _members(self, ensemble: str) -> list[str]:
+        """Return the models of an ensemble; the better half is that of all series."""
+        scored = self.scores[self.scores["error"].isna() & ~self.scores["model"].isin(ENSEMBLES)]
+        count = len(scored) if ensemble == MEAN else -(-len(scored) // 2)
+        return [str(name) for name in scored["model"][:count]]
+
+    def _predict_by_ensemble(self, name: str, interval: float) -> pd.DataFrame:
+        """Return the means of forecasts and limits; one model that fails does not stop others."""
+        futures = [self.predict(member, interval) for member in self._members(name)]
+        known = [one[one["forecast"].notna()] for one in futures]
+        keys = [column for column in ("series", "time", "component") if column in futures[0]]
+        values = ["forecast", "lower", "upper"]
+        rows = pd.concat(known)
+        mean = rows.groupby(keys, sort=False, dropna=False)[values].mean().reset_index()
+        if "error" not in futures[0]:
+            return mean
+        # series that no model forecasts have the error of the first
+        errors = futures[0][futures[0]["error"].notna()]
+        lacking = [key not in set(mean["series"]) for key in errors["series"]]
+        return pd.concat([mean, errors[lacking]]).reindex(columns=futures[0].columns)
 
     def _fit(self, name: str) -> Fitted:
         if name not in self._fitted:

@@ -13,11 +13,15 @@ from darts.metrics import mase, rmse, smape
 
 from darts_lstm_seq.comparison.quantiles import Forecast
 
-SCORES = ["MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
+# of the interval of 80 %, and of the deciles
+INTERVAL_SCORES = ["coverage", "interval_score", "wQL"]
+SCORES = ["MASE", "sMAPE", "RMSE", *INTERVAL_SCORES, "fit_seconds", "predict_seconds"]
 SCORES += ["covariates", "note", "error"]
 FORECASTS = ["model", "fold", "time", "component", "forecast", "lower", "upper", "actual"]
 # deciles; the outermost are the interval of 80 %
 LEVELS = tuple(level / 10 for level in range(1, 10))
+
+PARTLY_SCORED = "some values are missing; scored are"
 
 # differences over a season that are smaller than this share of the values are rounding errors
 _ROUNDING = 1e-12
@@ -104,6 +108,8 @@ def score(
         raise ValueError("nothing to score: forecasts or actual values are missing in all folds.")
     if np.isinf(scores["RMSE"]):
         raise ValueError("errors are too large to be squared. Scale the series down.")
+    if all(forecast.quantiles is not None for forecast in forecasts):
+        scores |= _score_quantiles(series, forecasts, ends, season, bool(scaled))
     notes = [text for text in (note, _missing(actual)) if text]
     if notes:
         scores["note"] = "; ".join(notes)
@@ -112,6 +118,41 @@ def score(
         for fold, (forecast, part) in enumerate(zip(forecasts, actual, strict=True), 1)
     ]
     return scores, pd.concat(frames)
+
+
+def _score_quantiles(
+    series: TimeSeries,
+    forecasts: Sequence[Forecast],
+    ends: Sequence[int],
+    season: int,
+    has_scale: bool,
+) -> dict[str, float]:
+    """Return coverage and score of the interval of 80 %, and the weighted quantile loss.
+
+    Source: the mean scaled interval score of the M4 competition, with the scale of MASE, and the
+    weighted quantile loss of `gluonts` and `fev`.
+    """
+    values = series.values(copy=False)  # (time steps, C)
+    quantiles = np.stack([np.asarray(one.quantiles) for one in forecasts])  # (folds, H, C, Q)
+    actual = np.stack([values[end : end + quantiles.shape[1]] for end in ends])  # (folds, H, C)
+    lower, upper = quantiles[..., 0], quantiles[..., -1]
+    missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
+    widths = upper - lower + 2 / (2 * LEVELS[0]) * missed  # (folds, H, C)
+    known = ~np.isnan(actual)
+    errors = actual[..., None] - quantiles  # (folds, H, C, Q)
+    levels = np.array(LEVELS)
+    losses = np.nansum(2 * np.maximum(levels * errors, (levels - 1) * errors), axis=(0, 1, 2))
+    size = np.nansum(np.abs(actual))
+    found = {
+        "coverage": float((missed[known] == 0).mean()),
+        "wQL": float(losses.mean() / size) if size else np.nan,
+    }
+    if has_scale:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scales = [np.nanmean(np.abs(values[season:e] - values[: e - season]), 0) for e in ends]
+            scaled = widths / np.stack(scales)[:, None, :]
+        found["interval_score"] = float(np.nanmean(scaled[np.isfinite(scaled)]))
+    return found
 
 
 def to_frame(forecast: Forecast) -> pd.DataFrame:
@@ -148,7 +189,7 @@ def _missing(actual: Sequence[TimeSeries]) -> str | None:
     known = (~np.isnan(values)).sum(axis=(1, 2))  # (folds,)
     total = values[0].size
     texts = [f"fold {k} by {count} of {total}" for k, count in enumerate(known, 1) if count < total]
-    return f"values are missing: scored are {', '.join(texts)}" if texts else None
+    return f"{PARTLY_SCORED}: {', '.join(texts)}" if texts else None
 
 
 def _components_with_scale(

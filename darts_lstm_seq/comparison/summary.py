@@ -1,5 +1,6 @@
 """The tables of a comparison: rows in the order of the series, and a summary over all of them."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -9,9 +10,12 @@ import pandas as pd
 
 from darts_lstm_seq import __version__
 from darts_lstm_seq.comparison.evaluation import OVER_LIMIT
-from darts_lstm_seq.comparison.scoring import FORECASTS
+from darts_lstm_seq.comparison.scoring import FORECASTS, INTERVAL_SCORES, PARTLY_SCORED
+from darts_lstm_seq.comparison.skill import BASELINE, skill_columns
 
 _POSITION = "model_position"
+_MEANS = ["MASE", "sMAPE", *INTERVAL_SCORES, "fit_seconds", "predict_seconds"]
+_MOST_REASONS = 3
 
 
 def versions() -> dict[str, str]:
@@ -77,6 +81,21 @@ def parse_times(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(time=pd.concat(parts))
 
 
+def _is_partly_scored(table: pd.DataFrame) -> pd.Series:
+    texts = [isinstance(note, str) and PARTLY_SCORED in note for note in table["note"]]
+    return pd.Series(texts, index=table.index, dtype=bool)
+
+
+def _reasons(errors: pd.Series) -> Any:
+    """Say why series failed: one error of each kind, and how many there are of it."""
+    kinds: dict[str, list[str]] = {}
+    for error in errors.dropna():
+        # errors of one kind differ in numbers, names and dates
+        kinds.setdefault(re.sub(r"'[^']*'|[\d.:-]+", "", error), []).append(error)
+    ranked = sorted(kinds.values(), key=len, reverse=True)[:_MOST_REASONS]
+    return "; ".join(f"{len(alike)} series: {alike[0]}" for alike in ranked) or np.nan
+
+
 def is_over_limit(table: pd.DataFrame) -> pd.Series:
     """Return which rows of scores are of a model that took too long."""
     texts = [isinstance(error, str) and error.startswith(OVER_LIMIT) for error in table["error"]]
@@ -95,23 +114,39 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     common = counts.index[counts == scored["model"].nunique()]
     means = scored[scored["series"].isin(common)].groupby("model")
     rows = table.groupby("model", sort=False)
+    n_series = table["series"].nunique()
     summary = pd.DataFrame(
         {
             "folds": rows["folds"].first(),
             "horizon": rows["horizon"].first(),
             "series": len(common),
-            "failed": rows.size() - rows["RMSE"].count(),
+            "failed": n_series - rows["RMSE"].count(),
         }
-    ).join(means[["MASE", "sMAPE", "fit_seconds", "predict_seconds"]].mean())
+    ).join(means[[name for name in _MEANS if name in table]].mean())
     if "covariates" in table:
         summary.insert(4, "covariates", rows["covariates"].first())
+    names = dict(enumerate(models))
+    if BASELINE in models and len(common):
+        some = scored[scored["series"].isin(common)]
+        # ratios of RMSE where MASE has no scale
+        errors = some.assign(error=some["MASE"].fillna(some["RMSE"]))
+        table_of_errors = errors.pivot_table("error", "series", "model")
+        skill = skill_columns(table_of_errors.rename(columns=names)).rename(
+            index={name: number for number, name in names.items()}
+        )
+        summary = summary.join(skill)
     # a matter of the series, not of the model: MASE is missing for all models alike
     n_missing = scored.loc[
         scored["MASE"].isna() & scored["series"].isin(common), "series"
     ].nunique()
-    summary["note"] = f"no MASE for {n_missing} of {len(common)} series" if n_missing else np.nan
+    notes = [f"no MASE for {n_missing} of {len(common)} series"] if n_missing else []
+    n_partly = table.loc[table["note"].notna() & _is_partly_scored(table), "series"].nunique()
+    if n_partly:
+        notes.append(f"{n_partly} series with missing values are scored in part")
+    summary["note"] = "; ".join(notes) or np.nan
+    summary["failures"] = rows["error"].apply(_reasons)
     # the first error of a model that failed on all series
-    summary["error"] = rows["error"].first().where(summary["failed"] == rows.size())
+    summary["error"] = rows["error"].first().where(summary["failed"] == n_series)
     for model in stopped:
         summary.loc[model, "error"] = f"{OVER_LIMIT} after {rows['RMSE'].count()[model]} series"
     summary.loc[summary["error"].notna(), "series"] = 0

@@ -38,7 +38,7 @@ def lines(axis: Any) -> list[np.ndarray]:
 
 def test_there_is_a_panel_per_model_the_best_first(result: Comparison) -> None:
     titles = [axis.get_title() for axis in result.plot().axes]
-    assert [title.split()[0] for title in titles] == list(result.scores["model"])
+    assert [title.split("   ")[0] for title in titles] == list(result.scores["model"])
     assert titles[0].endswith(f"MASE {result.scores['MASE'].iloc[0]:.2f}")
 
 
@@ -70,7 +70,7 @@ def test_single_steps_are_plotted_as_points(seasonal: TimeSeries) -> None:
 def test_failed_models_have_no_panel(result: Comparison, seasonal: TimeSeries) -> None:
     worked = result.forecasts[result.forecasts["model"] != "Theta"]
     figure = plot_comparison(seasonal, worked, result.scores)
-    titles = {axis.get_title().split()[0] for axis in figure.axes}
+    titles = {axis.get_title().split("   ")[0] for axis in figure.axes}
     assert titles == set(result.scores["model"]) - {"Theta"}
 
 
