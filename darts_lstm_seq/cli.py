@@ -29,11 +29,10 @@ MODELS = [
     "NaiveSeasonal",
     "NaiveDrift",
 ]
-_PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE", "fit_seconds", "predict_seconds"]
-_PRINTED += ["covariates"]
-# parameters of `data.read_csv` that describe the format of the file
-_FILE_FORMAT = ("date_format", "separator", "decimal", "encoding")
-# what is stored beside a model, to read other files like the one that it was trained on
+_PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE"]
+_PRINTED += ["fit_seconds", "predict_seconds", "covariates"]
+_FILE_FORMAT = ("date_format", "separator", "decimal", "encoding")  # parameters of `read_csv`
+# stored beside a model, to read other files like the one that it was trained on
 _COVARIATES = ("past", "future", "static", "holidays")
 _FILE_OPTIONS = ("time", "value", "series", "freq", *_COVARIATES, *_FILE_FORMAT)
 

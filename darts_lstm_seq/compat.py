@@ -84,6 +84,9 @@ def copy_modules(module: nn.Module) -> nn.Module:
     """Return a copy of a module and of all modules in it, which shares parameters and buffers."""
     twin = object.__new__(type(module))
     vars(twin).update(vars(module))
+    # after a training over several processes, Lightning leaves the bound method on the module
+    if getattr(vars(twin).get("forward"), "__self__", None) is module:
+        del vars(twin)["forward"]
     children = module._modules.items()  # `named_children` leaves out those that are `None`
     vars(twin)["_modules"] = {
         name: None if child is None else copy_modules(child) for name, child in children

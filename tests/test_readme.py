@@ -67,11 +67,8 @@ def test_the_main_job_ranks_the_lstm_before_seasonal_naive(tmp_path: Path) -> No
     script, *arguments = shlex.split(MAIN_JOB.split("&&")[1])
     run([str(Path(sysconfig.get_path("scripts"), script)), *arguments], tmp_path)
     folder = tmp_path / "darts-lstm-seq-out"
-    assert {file.name for file in folder.iterdir()} == {
-        "scores.csv",
-        "forecasts.csv",
-        "forecasts.png",
-    }
+    files = {file.name for file in folder.iterdir()}
+    assert {"scores.csv", "forecasts.csv", "forecasts.png"} <= files
     ranks = pd.read_csv(folder / "scores.csv")["model"].tolist()
     assert ranks.index("LSTMSeqModel") < ranks.index("NaiveSeasonal")
 

@@ -6,7 +6,6 @@ Tables over all series are made in `summary.py`.
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from numbers import Number
@@ -28,7 +27,7 @@ from darts_lstm_seq.comparison.baselines import (
 )
 from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
 from darts_lstm_seq.comparison.ensemble import ENSEMBLES, ensemble_forecasts, score_ensembles
-from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task
+from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task, TimedTasks
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters, fingerprint
 from darts_lstm_seq.comparison.inputs import (
     Inputs,
@@ -309,7 +308,7 @@ class _Work:
             unit="fold",
             disable=not self._show_progress,
         ) as bar:
-            limited = _Limited(tasks, bar)
+            limited = TimedTasks(tasks, bar)
             if len(self._keys) == 1:
                 for task in limited:
                     found = self.evaluation.run(task, bar.update)
@@ -325,27 +324,6 @@ class _Work:
                 else:
                     limited.add(task.model, found.seconds)
                     yield from _split(found)
-
-
-class _Limited(Sequence[Task]):
-    """Tasks with the time that their models have left when they are asked for."""
-
-    def __init__(self, tasks: Sequence[Task], bar: tqdm) -> None:
-        self._tasks, self._bar = tasks, bar
-        self._seconds: dict[str, float] = defaultdict(float)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __getitem__(self, index: Any) -> Any:
-        task = self._tasks[index]
-        self._bar.set_description(task.model)
-        if task.seconds is None:
-            return task
-        return Task(task.model, task.inputs, task.seconds - self._seconds[task.model])
-
-    def add(self, model: str, seconds: float) -> None:
-        self._seconds[model] += seconds
 
 
 def _split(found: Evaluated) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:

@@ -11,6 +11,7 @@ that fitting and predicting are timed separately.
 import logging
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from darts.models import MultivariateModel
 from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
 
 from darts_lstm_seq.comparison.baselines import (
     GLOBAL,
@@ -69,6 +71,28 @@ class Evaluated(NamedTuple):
     scores: pd.DataFrame
     forecasts: pd.DataFrame
     seconds: float
+
+
+class TimedTasks(Sequence[Task]):
+    """Tasks with the time that their models have left when they are asked for."""
+
+    def __init__(self, tasks: Sequence[Task], bar: tqdm) -> None:
+        self._tasks, self._bar = tasks, bar
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __getitem__(self, index: Any) -> Any:
+        task = self._tasks[index]
+        self._bar.set_description(task.model)
+        if task.seconds is None:
+            return task
+        return Task(task.model, task.inputs, task.seconds - self._seconds[task.model])
+
+    def add(self, model: str, seconds: float) -> None:
+        """Take the seconds of an evaluation from what is left to a model."""
+        self._seconds[model] += seconds
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Modules with pre-trained weights: median forecasts, and fine-tuning that cannot do harm.
+"""Fine-tuning that cannot do harm: the weights it starts from are restored if it ends worse.
 
-The weights a training started from are restored if it made the forecasts of the newest horizon
-worse. Which weights it starts from, and for how long it goes on, is decided in the package `model`.
+Worse are weights whose forecasts of the newest horizon of the training series have a larger loss.
+Which weights it starts from, and for how long it goes on, is decided in the package `model`.
 """
 
 import torch
@@ -9,7 +9,6 @@ from darts.logging import get_logger
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import (
     ModuleStage,
-    PLModuleInput,
     PLModuleOutput,
     TorchTrainingBatch,
 )
@@ -18,7 +17,7 @@ from typing_extensions import override
 
 from darts_lstm_seq.batching.batches import map_tensors
 
-# B batch, T output steps, C target components, Q quantiles
+# B batch, T output steps, C target components
 
 logger = get_logger(__name__)
 
@@ -27,7 +26,6 @@ class FineTuning(PLForecastingModule):
     """Lightning module that may start from pre-trained weights."""
 
     network: nn.Module
-    predict_median: bool
     _newest: TorchTrainingBatch | None = None
     _weights: dict[str, Tensor]
 
@@ -75,12 +73,3 @@ class FineTuning(PLForecastingModule):
     ) -> tuple[PLModuleOutput, Tensor]:
         """Return forecasts and labels `(B, T, C)` on the scale of the loss."""
         raise NotImplementedError
-
-    @override
-    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
-        is_sampled = self.pred_num_samples > 1 or self.predict_likelihood_parameters
-        if is_sampled or not self.predict_median:
-            return super()._produce_predict_output(x)
-        output = self(x)  # (B, T, C, Q)
-        median = self.likelihood.quantiles.index(0.5)
-        return output.replace(prediction=output.prediction[..., median])  # (B, T, C)

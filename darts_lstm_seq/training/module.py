@@ -43,6 +43,7 @@ from darts_lstm_seq.training.loss_logging import LossLogging
 from darts_lstm_seq.training.masked_loss import select_complete_steps, select_known
 from darts_lstm_seq.training.normalization import InstanceNorm
 from darts_lstm_seq.training.optimization import Optimization
+from darts_lstm_seq.training.predicted_values import PredictedValues
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
 # D future covariates, H hidden, K members of an ensemble
@@ -51,7 +52,7 @@ from darts_lstm_seq.training.optimization import Optimization
 _MAX_NORMALIZED_LABEL = 1e3
 
 
-class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning):
+class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, PredictedValues):
     """Everything between a Darts batch and `LSTMSeqNetwork`. Created by `LSTMSeqModel`.
 
     Parameters
@@ -378,19 +379,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning):
     ) -> Tensor:
         prediction = super()._get_batch_prediction(n, input_batch, roll_size)
         return prediction.to(input_batch.past_target.dtype)
-
-    @override
-    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
-        output = super()._produce_predict_output(x)
-        is_parameter = self.predict_likelihood_parameters and self.likelihood is not None
-        if is_parameter and not isinstance(self.likelihood, QuantileRegression):
-            return output
-        prediction = output.prediction  # (B, T, C)
-        if self.rin is not None and not is_parameter:
-            prediction = self.rin.repeat_constants(prediction)
-        return output.replace(
-            prediction=prediction.clamp(min=0) if self.nonnegative else prediction
-        )
 
     @override
     def _get_mc_dropout_modules(self) -> set[MonteCarloDropout]:
