@@ -39,7 +39,7 @@ _FILE_OPTIONS = ("time", "value", "series", "freq", *_COVARIATES, *_FILE_FORMAT)
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Print the message without the usage lines."""
+        """Print no usage lines."""
         self.exit(2, f"darts-lstm-seq: {message} (see {self.prog} --help)\n")
 
 

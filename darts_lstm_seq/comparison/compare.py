@@ -1,8 +1,7 @@
 """Compare forecasting models on one series or on many: scores and forecasts as tables.
 
-`evaluation.py` evaluates a model on a few series. This file divides the work into such tasks,
-sends them to workers (`parallel.py`), and stores results as they arrive (`results_folder.py`).
-Tables over all series are made in `summary.py`.
+This file divides the work into tasks of `evaluation.py`, sends them to workers (`parallel.py`), and
+stores results as they arrive (`results_folder.py`). `summary.py` makes tables over all series.
 """
 
 import hashlib
@@ -59,8 +58,7 @@ __all__ = ["MODELS", "Comparison", "compare"]
 _SERIES_PER_PART = 25
 
 
-# PyArrow's strings, which pandas 3 takes where it finds PyArrow, hold no lone surrogates: those of
-# undecodable file names in errors, for instance
+# PyArrow's strings, which pandas 3 takes where it finds PyArrow, hold no lone surrogates
 @pd.option_context("mode.string_storage", "python")
 def compare(
     series: Series | Any,
