@@ -959,7 +959,7 @@ def test_workers_repeat_what_one_process_does(
     series = [make(seed=seed) for seed in range(6)]
     kwargs: dict[str, Any] = {"series": series, "start": -4, "start_format": "position"}
     alone = LSTMSeqModel(**quick).historical_forecasts(**kwargs)
-    with joblib.parallel_config(backend=backend, n_jobs=3):
+    with joblib.parallel_config(backend=backend, n_jobs=2):
         divided = LSTMSeqModel(**quick).historical_forecasts(**kwargs)
     same(divided, alone)
 
