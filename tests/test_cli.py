@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from darts.models import LinearRegressionModel, NaiveSeasonal
 
-from darts_lstm_seq.cli import MODELS, main
+from darts_lstm_seq.cli import main
+from darts_lstm_seq.cli.arguments import MODELS
 from darts_lstm_seq.comparison.baselines import MODELS as LIBRARY_MODELS
 
 

@@ -287,8 +287,6 @@ def _forecast_many(
     """Return the forecasts of all series by one network, in one go if none is at fault."""
     if not inputs:
         return {}
-    first = next(iter(inputs.values()))
-    first = _usable(model, first)
     usable = {key: _usable(model, given) for key, given in inputs.items()}
     try:
         found = forecast_globally(model, usable.values(), horizon, levels)

@@ -1,0 +1,81 @@
+"""`darts-lstm-seq compare`: rank models on the series of a file.
+
+Modules that take seconds to import are imported after the arguments and the file were read.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from darts_lstm_seq.cli.inputs import read_inputs
+
+if TYPE_CHECKING:
+    from darts_lstm_seq.comparison.compare import Comparison
+
+_PRINTED = ["model", "series", "failed", "MASE", "sMAPE", "RMSE"]
+_PRINTED += ["fit_seconds", "predict_seconds", "covariates"]
+
+
+def run_compare(parsed: argparse.Namespace) -> int:
+    """Compare, write the tables and the picture; return the exit code."""
+    result = run_comparison(parsed, *read_inputs(parsed))
+    written = "scores.csv, forecasts.csv"
+    if len(result.series) > 1 or "failed" in result.scores:
+        written += ", per_series.csv"
+    elif not result.forecasts.empty:
+        result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
+        written += ", forecasts.png"
+    print(f"written to {parsed.out}: {written}")
+    return 0 if result.scores["error"].isna().any() else 1
+
+
+def run_comparison(
+    parsed: argparse.Namespace, series: Any, past: Any = None, future: Any = None
+) -> "Comparison":
+    """Compare the models and print the scores."""
+    import matplotlib as mpl
+
+    from darts_lstm_seq.comparison.compare import compare
+    from darts_lstm_seq.comparison.inputs import default_horizon, with_holidays
+    from darts_lstm_seq.parallel import backend
+
+    mpl.use("Agg")
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    every = list(series.values()) if isinstance(series, dict) else [series]
+    horizon = parsed.horizon
+    if horizon is None and parsed.folds > 0:
+        horizon = default_horizon(every, parsed.folds)
+    folds = f"{parsed.folds} folds of {horizon} steps"
+    targets = ", ".join(dict.fromkeys(name for one in every for name in one.components))
+    if isinstance(series, dict):
+        print(f"to forecast: {targets}; {len(series)} series; {folds}", flush=True)
+    else:
+        print(
+            f"to forecast: {targets}; {len(series)} steps from {series.start_time()} to "
+            f"{series.end_time()}; {folds}",
+            flush=True,
+        )
+    if parsed.holidays:
+        future = with_holidays(series, future, parsed.holidays, horizon)
+    with backend(parsed.backend):
+        result = compare(
+            series,
+            horizon,
+            parsed.models,
+            parsed.folds,
+            parsed.seasonality,
+            random_state=parsed.seed,
+            n_jobs=parsed.n_jobs,
+            out=parsed.out,
+            time_limit=parsed.time_limit,
+            past_covariates=past,
+            future_covariates=future,
+            calendar=parsed.calendar,
+        )
+    columns = [name for name in _PRINTED if name in result.scores]
+    print(result.scores[columns].to_string(index=False, float_format="%.3f"))
+    for note in result.scores["note"].dropna().unique():
+        print(note, file=sys.stderr)
+    for _, row in result.scores.dropna(subset=["error"]).iterrows():
+        print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
+    return result
