@@ -125,7 +125,8 @@ def _new_model(task: Task, seed: int) -> LSTMSeqModel:
 
 
 def _long_enough(series: Sequence[TimeSeries], model: LSTMSeqModel) -> list[TimeSeries]:
-    shortest = model.min_input_chunk_length + model.output_chunk_length
+    labels = 1 if model.pretrained_season is not None else model.output_chunk_length
+    shortest = model.min_input_chunk_length + labels
     return [target for target in series if len(target) >= shortest]
 
 
