@@ -252,7 +252,7 @@ def main() -> None:
     table["log"] = np.log(table["relative"])
     print(np.exp(table.groupby("model")["log"].mean()).round(4).to_string())
     if args.record:
-        write("accuracy_competitions", [{str(k): v for k, v in row.items()} for row in rows])
+        write("accuracy_competitions", rows, keys=("set", "series", "model", "seed"))
 
 
 if __name__ == "__main__":
