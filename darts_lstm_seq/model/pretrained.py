@@ -9,7 +9,6 @@ Source: the file format is that of the package `safetensors`.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +26,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.ts_utils import series2seq
 from torch import Tensor, nn
 
+from darts_lstm_seq.files import read_json
 from darts_lstm_seq.model.backtest import select_series
 from darts_lstm_seq.model.defaults import FINE_TUNING_BATCH_SIZE
 from darts_lstm_seq.model.seasons import detect_season, find_seasonality
@@ -89,15 +89,13 @@ def networks() -> Mapping[int, PretrainedNetwork]:
     Raises
     ------
     ValueError
-        If the file that lists them is missing or damaged.
+        If the file that lists them is missing, damaged or changed.
     """
-    path = FOLDER / "networks.json"
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        return {int(season): PretrainedNetwork(**entry) for season, entry in listed.items()}
-    except (OSError, ValueError, TypeError) as error:
-        message = f"The list of the pre-trained networks, `{path}`, cannot be read ({error})."
-        raise ValueError(f"{message} {_REPAIR}") from error
+        listed = read_json(FOLDER / "networks.json")
+    except ValueError as error:
+        raise ValueError(f"The list of the pre-trained networks, {error} {_REPAIR}") from error
+    return {int(season): PretrainedNetwork(**entry) for season, entry in listed.items()}
 
 
 @lru_cache
