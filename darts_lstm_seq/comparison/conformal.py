@@ -85,7 +85,8 @@ def _of_global_model(
     **covariates: TimeSeries,
 ) -> Forecast:
     quantiles = [(1 - interval) / 2, 0.5, (1 + interval) / 2]
-    calibrated = ConformalNaiveModel(model, quantiles=quantiles)
+    # without a seed, which nothing here uses, Darts would draw one from NumPy's random state
+    calibrated = ConformalNaiveModel(model, quantiles=quantiles, random_state=0)
     found = calibrated.predict(
         horizon, series, predict_likelihood_parameters=True, show_warnings=False, **covariates
     )

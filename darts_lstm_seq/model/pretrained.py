@@ -26,6 +26,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.ts_utils import series2seq
 from torch import Tensor, nn
 
+from darts_lstm_seq.compat import random_state
 from darts_lstm_seq.files import read_json
 from darts_lstm_seq.model.backtest import select_series
 from darts_lstm_seq.model.defaults import FINE_TUNING_BATCH_SIZE
@@ -231,7 +232,14 @@ def keep_weights(model: Model, series: TimeSeriesLike) -> Model:
 def _of_season(model: Model, season: int, **kwargs: Any) -> Model:
     """Return a new model with the training parameters of a model for one season."""
     parameters = {**model.model_params, **networks()[season].model_parameters(), **kwargs}
-    return type(model)(**{**parameters, "pretrained_season": season})
+    parameters["pretrained_season"] = season
+    state = random_state(model)
+    if parameters.get("random_state") is not None or state is None:
+        return type(model)(**parameters)
+    # without a seed, the constructor would draw one from NumPy's random state
+    made = type(model)(**{**parameters, "random_state": state.randint(2**31)})
+    made.model_params.pop("random_state")  # models made from it are not seeded, as it was not
+    return made
 
 
 def for_series(model: Model, series: TimeSeries) -> Model:
