@@ -34,15 +34,17 @@ def warn_of_other_results(out: str | Path, series: Mapping[Any, TimeSeries]) -> 
         firsts = table.groupby(owners, sort=False).first()[["time", "actual"]]
     except (OSError, ValueError, KeyError):  # no such table
         return
-    named = {to_cell(str(name)): one for name, one in series.items()}
+    named: dict[str, list[TimeSeries]] = {}  # 1 and "1" have the same cell
+    for name, one in series.items():
+        named.setdefault(to_cell(str(name)), []).append(one)
     for owner, row in firsts.iterrows():
-        name, component = owner if isinstance(owner, tuple) else (None, owner)
-        one = next(iter(named.values())) if name is None else named.get(name)
-        if one is None or not _holds(one, component, row["time"], row["actual"]):
+        cell, component = owner if isinstance(owner, tuple) else (None, owner)
+        ones = series.values() if cell is None else named.get(cell, [])
+        if not any(_holds(one, component, row["time"], row["actual"]) for one in ones):
             logger.warning(
                 "`out` (%s) held results of other data, %r for instance, which are replaced.",
                 out,
-                name or component,
+                cell or component,
             )
             return
 

@@ -57,9 +57,9 @@ def test_own_results_are_not_called_other_data(
     component = name if name.isascii() else "c"  # PyArrow refuses surrogates
     one = TimeSeries.from_values(np.arange(40.0) ** 2, columns=[component])  # an integer index
     for series in (one, one[:-2], one):
-        compare({name: series, "other": one + 1}, out=tmp_path, **ARGUMENTS)
+        compare({name: series, 1: one + 1, "1": one + 2}, out=tmp_path, **ARGUMENTS)
     assert not caplog.text
-    compare({name: one + 1, "other": one + 1}, out=tmp_path, **ARGUMENTS)
+    compare({name: one + 1, 1: one + 1}, out=tmp_path, **ARGUMENTS)
     assert "held results of other data" in caplog.text
 
 

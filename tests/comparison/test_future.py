@@ -152,6 +152,14 @@ def test_the_command_forecasts_and_its_model_forecasts_again(
     _check_what_lies_beside_the_model(out, command, capsys)
 
 
+def test_forecasts_leave_numpys_random_state_alone(tiny: dict) -> None:
+    model = LSTMSeqModel(12, 6, **tiny).fit(sine(60))  # no quantiles: intervals are conformal
+    before = np.random.get_state()  # noqa: NPY002
+    found = forecast({"a": sine(60), "b": sine(60, seed=1)}, model)
+    assert found["upper"].notna().all()
+    np.testing.assert_equal(np.random.get_state(), before)  # noqa: NPY002
+
+
 def _check_what_lies_beside_the_model(out: Path, command: list[str], capsys: Any) -> None:
     """Damage the options stored beside a model, and leave those of another model there."""
     file, model = out / "model.json", out / "model.pt"
