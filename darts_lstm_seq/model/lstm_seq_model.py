@@ -314,7 +314,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             Parameters of ``LSTMSeqModel`` that concern training and prediction, such as
             ``n_epochs``, ``optimizer_kwargs``, ``batch_size``, ``random_state`` or
             ``pl_trainer_kwargs``. Without covariates the automatic ``n_epochs`` give ten steps, at
-            least two epochs, at a learning rate of 3e-4; the ``batch_size`` is 128 and static
+            least four epochs, at a learning rate of 3e-4; the ``batch_size`` is 128 and static
             covariates are not used. With ``n_epochs=0``, ``fit()`` trains nothing.
 
         Returns
@@ -333,8 +333,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Forecasts beyond the ``output_chunk_length`` of the network (8 to 48 steps) feed the median,
         or samples, back as input; a warning says that they were not measured. Covariates need
         ``fit()``: their weights start at zero, and all weights are trained as long and as fast as
-        those of a new model. If a fit makes the forecasts of the last horizon of the training
-        series worse, the weights it started from are kept.
+        those of a new model. Without covariates and sample weights, the output chunks of the newest
+        training windows go beyond the end of their series; steps that are known count. If a fit
+        makes the forecasts of the last horizon of the training series worse, the weights it started
+        from are kept.
 
         Ensembles and conformal models of Darts take the model as any other: unfitted where they fit
         it, and after ``fit()``, if only with ``n_epochs=0``, where they do not.
@@ -662,7 +664,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         max_samples_per_ts: int | None,
         stride: int = 1,
     ) -> TorchTrainingDataset:
-        return BatchTrainingDataset(
+        n_unknown = 0
+        is_plain = not (past_covariates or future_covariates or sample_weight or max_samples_per_ts)
+        is_training = not isinstance(series, ValidationSeries)
+        if self.pretrained_season is not None and is_plain and is_training and stride == 1:
+            # the labels of the newest windows, which matter most, are known in part
+            n_unknown = self.output_chunk_length - 1
+            series = pretrained.extend(series, n_unknown, self.min_input_chunk_length + 1)
+        dataset = BatchTrainingDataset(
             series=series,
             past_covariates=past_covariates,
             future_covariates=future_covariates,
@@ -674,6 +683,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             use_static_covariates=self.uses_static_covariates,
             sample_weight=sample_weight,
         )
+        dataset.n_unknown = n_unknown
+        return dataset
 
     @override
     def _build_inference_dataset(

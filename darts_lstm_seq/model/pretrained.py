@@ -9,7 +9,7 @@ Source: the file format is that of the package `safetensors`.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -265,6 +265,30 @@ def _fitted(model: Model, season: int, width: int, dtype: np.dtype) -> Model:
         fitted.load_pretrained_network(width, dtype)
         models[key] = fitted
     return models[key]
+
+
+def extend(series: Sequence[TimeSeries], n_steps: int, shortest: int) -> list[TimeSeries]:
+    """Append steps without a value, so that the newest windows have one label at least.
+
+    Raises
+    ------
+    ValueError
+        If a series has fewer than `shortest` steps, naming its index.
+    """
+    for index, target in enumerate(series):
+        if len(target) < shortest:
+            raise_log(
+                ValueError(
+                    f"`series` at index {index} is too short to be trained on: it has "
+                    f"{len(target)} steps, and {shortest} are needed. Leave it out."
+                )
+            )
+    return [
+        target.append_values(
+            np.full((n_steps, target.n_components, target.n_samples), np.nan, target.dtype)
+        )
+        for target in series
+    ]
 
 
 @torch.no_grad()

@@ -214,6 +214,26 @@ def test_fit_adapts_and_chooses_for_good(make: Any) -> None:
     )
 
 
+def test_labels_beyond_the_end_of_a_series_are_unknown(make: Any) -> None:
+    model, series = make(4), sine(40, level=10)
+    shortest, ahead = model.min_input_chunk_length, model.output_chunk_length
+    dataset = model.prepare_training(series).dataset
+    assert len(dataset) == len(series) - shortest
+    newest = dataset[0]  # all but its first label is unknown
+    assert newest.past_target[-1] == series.values()[-2]
+    assert newest.future_target[0] == series.values()[-1]
+    assert np.isnan(newest.future_target[1:]).all()
+    guarded = [dataset[index].future_target for index in dataset.of_last_horizon()]
+    assert not np.isnan(guarded).any()
+    np.testing.assert_array_equal(guarded[0], series.values()[-ahead:])
+    # a short series has windows with some known labels only
+    short = make(4).prepare_training(series[: shortest + 1]).dataset
+    assert short.of_last_horizon() == [0]
+    assert np.isnan(short[0].future_target).sum() == ahead - 1
+    with_weights = make(4).prepare_training(series, sample_weight="linear").dataset
+    assert len(with_weights) == len(series) - shortest - ahead + 1
+
+
 @pytest.mark.parametrize("kind", ["alone", "stack"])
 def test_a_fit_that_makes_the_newest_horizon_worse_is_undone(make: Any, kind: str) -> None:
     series = [sine(60, level=10, noise=0.3), sine(70, level=10, noise=0.3, seed=1)]
@@ -246,8 +266,8 @@ def test_with_no_epoch_fit_keeps_the_weights_of_the_shortest_series(make: Any) -
 def test_a_failed_fit_leaves_the_model_as_it_was(make: Any) -> None:
     series, model = sine(60, level=10), make()
     before = model.predict(3, series)
-    with pytest.raises(ValueError, match="too short"):
-        model.fit(series[:14])
+    with pytest.raises(ValueError, match=r"`series` at index 1 is too short .* 13 steps, and 14"):
+        model.fit([series, series[:13]])
     with pytest.raises(ValueError, match=r"`series` at index 1 has a season of 4 steps"):
         model.fit([series, sine(40, "QS", season=4)])
     np.testing.assert_array_equal(model.predict(3, series).values(), before.values())
