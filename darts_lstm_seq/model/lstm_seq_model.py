@@ -11,6 +11,7 @@ same.
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
 
@@ -602,7 +603,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
         params |= {"trainer": predictor, "dataloader_kwargs": _own_random_state()}
         setup = prediction_copy(self)._setup_for_predict(**params)
-        return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+        # members are made anew, and their initial weights drawn
+        is_drawn = self.n_members > 1
+        with persistence.isolated_random_state() if is_drawn else nullcontext():
+            return predictor.encode(setup["model"], setup["datamodule"]).numpy()
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
@@ -947,7 +951,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
             self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
         path = os.fspath(path or f"{self._default_save_path()}.onnx")
-        with persistence.writing(path) as temporary:
+        with persistence.isolated_random_state(), persistence.writing(path) as temporary:
             super().to_onnx(temporary, **kwargs)
 
     @override

@@ -9,7 +9,6 @@ Source: the file format is that of the package `safetensors`.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +26,8 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.ts_utils import series2seq
 from torch import Tensor, nn
 
+from darts_lstm_seq.compat import random_state
+from darts_lstm_seq.files import read_json
 from darts_lstm_seq.model.backtest import select_series
 from darts_lstm_seq.model.defaults import FINE_TUNING_BATCH_SIZE
 from darts_lstm_seq.model.seasons import detect_season, find_seasonality
@@ -89,15 +90,13 @@ def networks() -> Mapping[int, PretrainedNetwork]:
     Raises
     ------
     ValueError
-        If the file that lists them is missing or damaged.
+        If the file that lists them is missing, damaged or changed.
     """
-    path = FOLDER / "networks.json"
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        return {int(season): PretrainedNetwork(**entry) for season, entry in listed.items()}
-    except (OSError, ValueError, TypeError) as error:
-        message = f"The list of the pre-trained networks, `{path}`, cannot be read ({error})."
-        raise ValueError(f"{message} {_REPAIR}") from error
+        listed = read_json(FOLDER / "networks.json")
+    except ValueError as error:
+        raise ValueError(f"The list of the pre-trained networks, {error} {_REPAIR}") from error
+    return {int(season): PretrainedNetwork(**entry) for season, entry in listed.items()}
 
 
 @lru_cache
@@ -233,7 +232,14 @@ def keep_weights(model: Model, series: TimeSeriesLike) -> Model:
 def _of_season(model: Model, season: int, **kwargs: Any) -> Model:
     """Return a new model with the training parameters of a model for one season."""
     parameters = {**model.model_params, **networks()[season].model_parameters(), **kwargs}
-    return type(model)(**{**parameters, "pretrained_season": season})
+    parameters["pretrained_season"] = season
+    state = random_state(model)
+    if parameters.get("random_state") is not None or state is None:
+        return type(model)(**parameters)
+    # without a seed, the constructor would draw one from NumPy's random state
+    made = type(model)(**{**parameters, "random_state": state.randint(2**31)})
+    made.model_params.pop("random_state")  # models made from it are not seeded, as it was not
+    return made
 
 
 def for_series(model: Model, series: TimeSeries) -> Model:

@@ -373,6 +373,10 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def replace(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -380,6 +384,15 @@ def flip(path: Path) -> None:
         (lambda folder: (folder / "season_12.safetensors").unlink(), "cannot be read.*No such"),
         (lambda folder: (folder / "networks.json").unlink(), "networks.json.*cannot be read"),
         (lambda folder: (folder / "networks.json").write_text("{"), "networks.json.*cannot be"),
+        (lambda folder: (folder / "networks.json").write_text("[]"), "networks.json.*cannot be"),
+        (
+            lambda folder: replace(folder / "networks.json", '"12": {', '"14": {'),
+            "checksum differs",
+        ),
+        (
+            lambda folder: replace(folder / "networks.json", 't": 0.0', 't": 0.4'),
+            "checksum differs",
+        ),
     ],
 )
 def test_damaged_weights_are_named_with_the_repair(
