@@ -1,7 +1,7 @@
 """Write trained networks into the package: `python -m pretraining.export [--models FOLDER]`.
 
 One file of weights per season in half precision, with the skip as a single matrix, and the list of
-sizes, quantiles and checksums that `darts_lstm_seq/model/pretrained.py` reads.
+sizes, quantiles and checksums that `darts_lstm_seq/model/pretrained_networks.py` reads.
 """
 
 import argparse

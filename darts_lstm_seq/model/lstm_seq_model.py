@@ -49,7 +49,14 @@ from darts_lstm_seq.batching.datasets import (
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
 from darts_lstm_seq.files import check_archive
-from darts_lstm_seq.model import backtest, defaults, persistence, pretrained, validation
+from darts_lstm_seq.model import (
+    backtest,
+    defaults,
+    persistence,
+    pretrained,
+    pretrained_networks,
+    validation,
+)
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
@@ -375,7 +382,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         with persistence.isolated_random_state():  # initial weights are drawn, to be replaced
             self.model = self._init_model()
         assert self.pretrained_season is not None
-        pretrained.load_weights(self.model, self.pretrained_season)
+        pretrained_networks.load_weights(self.model, self.pretrained_season)
         self._update_covariates_use()
         self._fit_called = True
 
@@ -759,7 +766,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                 setup["model"].initialize(batch, n_windows)
             else:
                 setup["model"].fit_scales(batch)
-                pretrained.load_weights(setup["model"], self.pretrained_season)
+                pretrained_networks.load_weights(setup["model"], self.pretrained_season)
                 is_ours = isinstance(train_dataset, BatchTrainingDataset)
                 newest = train_dataset.of_last_horizon() if is_ours else [0]
                 setup["model"].guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
