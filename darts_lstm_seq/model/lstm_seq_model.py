@@ -47,7 +47,7 @@ from darts_lstm_seq.batching.datasets import (
     ValidationSeries,
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
-from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
+from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length, runs_folder
 from darts_lstm_seq.files import check_archive
 from darts_lstm_seq.model import (
     backtest,
@@ -916,6 +916,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if direct is None:
             self.trainer = view.trainer
         return forecasts
+
+    @override
+    def _create_save_dirs(self) -> None:
+        # Darts' own fails where another process of a distributed training was faster
+        os.makedirs(runs_folder(self.work_dir, self.model_name), exist_ok=True)
 
     @override
     def _check_ckpt_parameters(self, tfm_save: TorchForecastingModel) -> None:

@@ -286,6 +286,18 @@ def reload(model: LSTMSeqModel, **kwargs: Any) -> LSTMSeqModel:
     return LSTMSeqModel.load("again.pt")
 
 
+def test_folders_that_another_process_makes_first_are_taken(
+    tiny: Tiny, series: TimeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = os.path.exists
+    # as if it were made between Darts' look at the folder and its `mkdir`
+    monkeypatch.setattr(os.path, "exists", lambda path: exists(path) and "runs" not in str(path))
+    (tmp_path / "runs" / "kept").mkdir(parents=True)
+    place = {"model_name": "kept", "work_dir": str(tmp_path / "runs"), "save_checkpoints": True}
+    LSTMSeqModel(6, 3, **tiny | place).fit(series)
+    assert (tmp_path / "runs" / "kept" / "checkpoints").is_dir()
+
+
 def test_load_best_then_save_saves_the_best(tiny: Tiny, series: TimeSeries) -> None:
     # the steps grow until they wreck what was learnt, so the last epoch is not the best
     growing = {
