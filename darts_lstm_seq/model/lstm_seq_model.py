@@ -54,7 +54,7 @@ from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.stack import Training
+from darts_lstm_seq.training.prepared import Training
 
 logger = get_logger(__name__)
 

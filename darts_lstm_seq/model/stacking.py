@@ -6,22 +6,50 @@ cannot be stacked is fitted one by one; the reason is logged (level DEBUG).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from darts.logging import get_logger
 from darts.utils.likelihood_models.torch import DirichletLikelihood
+from torch import nn
 
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
 from darts_lstm_seq.compat import TorchDataModule, has_prior
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.stack import ELEMENTWISE, LOSSES, SCHEDULERS, Training, train
+from darts_lstm_seq.training.prepared import Training
+from darts_lstm_seq.training.stack import train
 
 if TYPE_CHECKING:
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 logger = get_logger(__name__)
+
+# optimisers that are elementwise, with steps proportional to the learning rate
+ELEMENTWISE = (
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.Adamax,
+    torch.optim.AdamW,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.SGD,
+)
+# losses that are a mean over labels
+LOSSES = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
+# schedulers that set only the learning rate, by nothing but the epoch
+SCHEDULERS = (
+    torch.optim.lr_scheduler.ConstantLR,
+    torch.optim.lr_scheduler.CosineAnnealingLR,
+    torch.optim.lr_scheduler.CosineAnnealingWarmRestarts,
+    torch.optim.lr_scheduler.ExponentialLR,
+    torch.optim.lr_scheduler.LambdaLR,
+    torch.optim.lr_scheduler.LinearLR,
+    torch.optim.lr_scheduler.MultiplicativeLR,
+    torch.optim.lr_scheduler.MultiStepLR,
+    torch.optim.lr_scheduler.PolynomialLR,
+    torch.optim.lr_scheduler.StepLR,
+)
 
 # trainer parameters that neither add hooks nor ask for more than one device
 SINGLE_DEVICE_TRAINER_PARAMS = {
@@ -51,6 +79,10 @@ _FIT_ARGUMENTS = {
 }
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MAX_BYTES = 2**28
+# batch sizes that differ by more than this factor do not share a stack: all rows take their time
+_MAX_PADDING = 2
+# trainer parameters that do not matter to a stack
+_NO_INFLUENCE = ("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "max_epochs")
 
 
 class CannotStackError(Exception):
@@ -169,7 +201,8 @@ def fit_together(
     models: Sequence["LSTMSeqModel"],
     fit_arguments: Sequence[dict[str, Any]],
     show_progress: bool = False,
-) -> None:
+    keep_errors: bool = False,
+) -> list[Exception | None]:
     """Fit each model on its own arguments of `fit`; equal to one by one, up to rounding.
 
     Trainings are stacked where possible; the others take Darts' `fit`.
@@ -177,11 +210,23 @@ def fit_together(
     Parameters
     ----------
     models
-        Copies of one model: they may differ in nothing but their random state and weights.
+        The models, which may differ in any parameter.
     fit_arguments
         For each model, the arguments of its `fit`, by name.
     show_progress
         Whether to show a bar that counts the epochs of all stacked networks.
+    keep_errors
+        Whether to return the error of a model that cannot be fitted, and go on with the others.
+
+    Returns
+    -------
+    list[Exception | None]
+        The error of each model.
+
+    Raises
+    ------
+    ValueError
+        If a model cannot be fitted.
 
     Examples
     --------
@@ -192,53 +237,108 @@ def fit_together(
     >>> model = LSTMSeqModel(12, 3, n_epochs=2, pl_trainer_kwargs={"enable_progress_bar": False})
     >>> models = [model.untrained_model() for _ in range(3)]
     >>> fit_together(models, [{"series": series[:end]} for end in (40, 50, 60)])
+    [None, None, None]
     >>> [len(fitted.predict(3)) for fitted in models]
     [3, 3, 3]
     """
-    prepared: list[tuple[LSTMSeqModel, Training]] = []
-    for model, arguments in zip(models, fit_arguments, strict=True):
-        reason = unsupported_reason(model, arguments)
-        if reason is None:
-            try:
-                prepared.append((model, model.prepare_training(**arguments)))
-                continue
-            except CannotStackError as error:
-                reason = str(error)
-        logger.debug("A model is fitted alone: %s.", reason)
-        model.fit(**arguments)
-    if prepared:
-        train_stacks(prepared[0][0], prepared, show_progress)
+    prepared: dict[int, tuple[LSTMSeqModel, Training]] = {}
+    errors: list[Exception | None] = [None] * len(models)
+    for index, (model, arguments) in enumerate(zip(models, fit_arguments, strict=True)):
+        try:
+            training = _prepare(model, arguments)
+            if training is None:
+                model.fit(**arguments)
+            else:
+                prepared[index] = model, training
+        except Exception as error:
+            if not keep_errors:
+                raise
+            errors[index] = error
+    train_stacks(list(prepared.values()), show_progress, keep_errors)
+    for index, (_, training) in prepared.items():
+        errors[index] = training.error
+    return errors
+
+
+def _prepare(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Training | None:
+    """Return a training that can be part of a stack, or `None` if the model needs its own `fit`."""
+    reason = unsupported_reason(model, arguments)
+    if reason is None:
+        try:
+            training = model.prepare_training(**arguments)
+            # an optimiser or scheduler that cannot be created is the error of this model alone
+            training.optimizer_defaults, training.lr_factors()
+            return training
+        except CannotStackError as error:
+            reason = str(error)
+    logger.debug("A model is fitted alone: %s.", reason)
+    return None
 
 
 def train_stacks(
-    model: "LSTMSeqModel",
     prepared: Sequence[tuple["LSTMSeqModel", Training]],
     show_progress: bool,
+    keep_errors: bool = False,
 ) -> None:
     """Train what was prepared in stacks, and make the models fitted ones.
 
     Parameters
     ----------
-    model
-        Says how to train: parameters of the trainer, number of networks per stack.
     prepared
-        Copies of `model`, each with its training.
+        Models, each with its training; the first of a stack says how many networks it may have.
     show_progress
         Whether to show a bar that counts the epochs of all networks.
+    keep_errors
+        Whether to leave models unfitted whose training diverges, with its `error`.
+
+    Raises
+    ------
+    ValueError
+        If a training diverges.
     """
-    params = {k: v for k, v in model.trainer_params.items() if k in SINGLE_DEVICE_TRAINER_PARAMS}
-    for stack in split_into_stacks([training for _, training in prepared], model.folds_per_stack):
-        train(stack, params, show_progress)
+    by_trainer: dict[str, list[tuple[LSTMSeqModel, Training]]] = {}
+    for model, training in prepared:
+        params = {k: v for k, v in _trainer_params(model).items() if k not in _NO_INFLUENCE}
+        by_trainer.setdefault(str(sorted(params.items())), []).append((model, training))
+    for pairs in by_trainer.values():
+        first = pairs[0][0]
+        trainings = [training for _, training in pairs]
+        for stack in split_into_stacks(trainings, first.folds_per_stack):
+            try:
+                train(stack, _trainer_params(first), show_progress)
+            except Exception as error:  # such as too little memory
+                if not keep_errors:
+                    raise
+                for training in stack:
+                    training.error = error
     for fitted, training in prepared:
-        fitted.finish_training(training)
+        if training.error is None:
+            fitted.finish_training(training)
+        elif not keep_errors:
+            raise training.error
+
+
+def _trainer_params(model: "LSTMSeqModel") -> dict[str, Any]:
+    params = model.trainer_params
+    return {k: v for k, v in params.items() if k in SINGLE_DEVICE_TRAINER_PARAMS}
 
 
 def split_into_stacks(trainings: Sequence[Training], max_networks: int) -> Iterator[list[Training]]:
-    """Yield trainings of one structure and similar length, in stacks that are not too large."""
+    """Yield trainings of one structure and similar size, in stacks that are not too large."""
     # trainings with gaps in their past have inputs for a mask, others have none
-    ordered = sorted(trainings, key=lambda training: (training.structure, training.n_steps))
-    for _, group in groupby(ordered, key=lambda training: training.structure):
-        alike = list(group)
+    ordered = sorted(trainings, key=lambda training: (training.structure, training.batch_size))
+    groups: list[list[Training]] = []
+    for training in ordered:
+        first = groups[-1][0] if groups else None
+        if (
+            first is None
+            or training.structure != first.structure
+            or training.batch_size > _MAX_PADDING * first.batch_size
+        ):
+            groups.append([])
+        groups[-1].append(training)
+    for alike in groups:
+        alike.sort(key=lambda training: training.n_steps)
         n_bytes = sum(training.size for training in alike)
         n_stacks = max(-(-len(alike) // max_networks), -(-n_bytes // _MAX_BYTES))
         size = -(-len(alike) // n_stacks)  # equal sizes: a network alone gains nothing

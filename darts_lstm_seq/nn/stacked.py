@@ -48,7 +48,8 @@ class StackedNetwork(nn.Module):
     Raises
     ------
     ValueError
-        If the networks differ in more than the values of their weights and skips.
+        If the networks differ in more than the values of their weights and skips, if they
+        have masks, dropout rates.
 
     Examples
     --------
@@ -88,6 +89,11 @@ class StackedNetwork(nn.Module):
         self.target_dim = first.target_dim
         self.skip_outputs = first.skip_outputs
         self.dropouts = deepcopy(first.dropouts)
+        # of each layer and network; masks for each call of each network, or none
+        self._dropout_rates = [
+            [_rate(network.dropouts[layer]) for network in networks]
+            for layer in range(len(first.dropouts))
+        ]
         self.masks = [network.masks for network in networks]
         self.has_future = first.future_head is not None
         self.has_skip = first.skip is not None
@@ -131,11 +137,11 @@ class StackedNetwork(nn.Module):
         flat_static = None if static is None else static.flatten(0, 1)  # (KB, S)
         patches = patchify(filled, missing, flat_static, self.patch_length, self.mask_inputs)
         x = patches.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
-        for layer, dropout in enumerate(self.dropouts):
+        for layer in range(len(self.dropouts)):
             is_last = layer == len(self.dropouts) - 1
             layer_weights = _concatenated_weights(weight, f"layers/{layer}")  # (K, 4H, R)
             x = StackedLSTM.apply(x, layer_weights, not is_last)  # (N, K, H, B), last (K, H, B)
-            x = self._dropout(dropout, x)
+            x = self._dropout(layer, x)
         state = x.transpose(1, 2)  # (K, B, H)
         forecast = _linear(state, weight, "head")  # (K, B, TO)
         forecast = forecast.unflatten(-1, (self.output_chunk_length, self.output_dim))
@@ -170,11 +176,13 @@ class StackedNetwork(nn.Module):
         assert past_k is not None
         return self(past_k, future_k, static_k).flatten(0, 1)
 
-    def _dropout(self, dropout: nn.Module, x: Tensor) -> Tensor:
-        masks = [mask for mask in self.masks[: x.shape[-3]] if mask is not None]
-        if not masks or not self.training or not isinstance(dropout, nn.Dropout):
-            return dropout(x)
-        return apply_stacked(masks, x, dropout.p)
+    def _dropout(self, layer: int, x: Tensor) -> Tensor:
+        count = x.shape[-3]
+        masks = [mask for mask in self.masks[:count] if mask is not None]
+        rates = self._dropout_rates[layer][:count]
+        if not masks or not self.training or not any(rates):
+            return self.dropouts[layer](x)
+        return apply_stacked(masks, x, rates)
 
     def _skip(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
         base_weight, basis, lr_scale = (
@@ -206,6 +214,10 @@ class StackedNetwork(nn.Module):
         network.load_state_dict(state)
 
 
+def _rate(dropout: nn.Module) -> float:
+    return dropout.p if isinstance(dropout, nn.Dropout) else 0.0
+
+
 def _linear(x: Tensor, weight: Callable[[str], Tensor], name: str) -> Tensor:
     bias = weight(f"{name}/bias").unsqueeze(1)
     return torch.baddbmm(bias, x, weight(f"{name}/weight").transpose(1, 2))
@@ -235,7 +247,8 @@ def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
 def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
     """Return by name everything that must be equal in a stack."""
     parts = {name: getattr(network, name) for name in _EQUAL_ATTRIBUTES}
-    parts["dropout"] = [str(dropout) for dropout in network.dropouts]
+    rates = None if network.masks else [_rate(dropout) for dropout in network.dropouts]
+    parts["dropout"] = len(network.dropouts), rates  # with masks of its own, any rate will do
     for name, value in network.state_dict(keep_vars=True).items():
         trained = "trained" if value.requires_grad else "not trained"
         parts[name] = (tuple(value.shape), value.dtype, value.device, trained)

@@ -13,7 +13,8 @@ from torch.optim import lr_scheduler
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.training import stack
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.stack import Training, _StackBatches, train
+from darts_lstm_seq.training.prepared import Training
+from darts_lstm_seq.training.stack import _StackBatches, train
 
 
 def prepared(length: int, tiny: dict[str, Any], **params: Any) -> Training:
