@@ -14,9 +14,10 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.utils import SeasonalityMode
 from typing_extensions import override
 
+from darts_lstm_seq.model.defaults import input_chunk_length
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.pretrained import networks
-from darts_lstm_seq.model.seasons import find_seasonality
+from darts_lstm_seq.model.seasons import usable_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
@@ -79,10 +80,7 @@ def _theta(season: int, horizon: int, length: int, random_state: int) -> Forecas
 
 
 def _lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
-    # three seasons of input show the repetition; half of the training part is left for windows
-    wanted = max(3 * season, 2 * horizon)
-    input_length = max(1, min(wanted, (length - horizon) // 2))
-    return _quantile_lstm(input_length, horizon, random_state)
+    return _quantile_lstm(input_chunk_length(season, horizon, length), horizon, random_state)
 
 
 def _global_lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
@@ -205,9 +203,3 @@ def baseline_models(
     season = usable_seasonality(series, len(series), seasonality)
     sizes = season, horizon, len(series), random_state
     return {name: make_model(None, name, *sizes) for name in default_models(1)}
-
-
-def usable_seasonality(series: TimeSeries, length: int, seasonality: int | None) -> int:
-    """Return the season of models that are fitted to so many steps of a series; 1 for none."""
-    season = find_seasonality(series) if seasonality is None else seasonality
-    return 1 if 2 * season > length else season  # less than two seasons tell nothing of it

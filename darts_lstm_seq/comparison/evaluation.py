@@ -8,9 +8,6 @@ Source: the loop of Darts' `historical_forecasts(retrain=True)`, written out wit
 that fitting and predicting are timed separately.
 """
 
-import logging
-import sys
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,7 +31,6 @@ from darts_lstm_seq.comparison.baselines import (
     Models,
     check_models,
     make_model,
-    usable_seasonality,
 )
 from darts_lstm_seq.comparison.global_fit import evaluate_globally
 from darts_lstm_seq.comparison.inputs import Inputs, calendar_encoders
@@ -49,8 +45,9 @@ from darts_lstm_seq.comparison.scoring import (
 )
 from darts_lstm_seq.comparison.time_limit import time_limit
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.model.seasons import usable_seasonality
 from darts_lstm_seq.model.stacking import fit_together
-from darts_lstm_seq.parallel import process_lock
+from darts_lstm_seq.parallel import process_lock, quiet_logging
 
 # other models would have to be told of the encoders by their users
 _WITH_CALENDAR = ("LSTMSeqModel", GLOBAL)
@@ -319,27 +316,3 @@ def _fit_folds(
     else:
         for part in training_parts:
             yield model.untrained_model().fit(part, **covariates)
-
-
-@contextmanager
-def quiet_logging() -> Iterator[None]:
-    """Silence Darts and Lightning, whose messages for each fit would hide the progress bar."""
-    loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
-    loggers += [
-        logging.getLogger(name)
-        # Darts makes the logger of a module when the first error is raised there
-        for name in {*logging.root.manager.loggerDict, *sys.modules}
-        if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
-    ]
-    # `disabled` instead of the level: setting a level clears the cache of every logger, which cost
-    # a tenth of a short comparison (`benchmarks/bench_scaling.py`)
-    before = [logger.disabled for logger in loggers]
-    for logger in loggers:
-        logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, disabled in zip(loggers, before, strict=True):
-            logger.disabled = disabled

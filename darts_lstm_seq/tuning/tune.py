@@ -1,0 +1,233 @@
+"""Tune the parameters of `LSTMSeqModel`: search a space, and believe only what beats the default.
+
+This file checks what is given and runs the search within its budget; `search.py` proposes
+configurations, `evaluation.py` trains and scores them, `result.py` chooses.
+"""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from darts_lstm_seq.checks import check_positive_integer
+from darts_lstm_seq.model.defaults import input_chunk_length
+from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.tuning.evaluation import Evaluator, Trial
+from darts_lstm_seq.tuning.folds import Folds
+from darts_lstm_seq.tuning.result import Tuned
+from darts_lstm_seq.tuning.search import DesignSearch, OptunaSearch, Search
+from darts_lstm_seq.tuning.space import Space, default_space
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Tuned", "tune"]
+
+# without a budget
+_N_TRIALS = 32
+# of the budget, the share that a batch is planned for: configurations are slower or faster than
+# those before
+_SHARE = 0.8
+# configurations of the first batch within a budget, which tells how long they take
+_FIRST_BATCH = 8
+# the search has a bar of its own
+_QUIET_TRAINER = {
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "enable_checkpointing": False,
+    "logger": False,
+}
+
+
+def tune(
+    series: Any,
+    horizon: int,
+    budget: float | None = None,
+    n_trials: int | None = None,
+    space: Mapping[str, Any] | None = None,
+    folds: int = 3,
+    past_covariates: Any = None,
+    future_covariates: Any = None,
+    model: LSTMSeqModel | None = None,
+    halving: bool = True,
+    study: "optuna.Study | None" = None,
+    random_state: int = 0,
+    show_progress: bool = True,
+) -> Tuned:
+    """Find parameters of `LSTMSeqModel` for one series, or for one network of many series.
+
+    Configurations are trained together, as stacks, over folds of rolling origins. The default
+    configuration is one of them, and is kept unless another is better by one standard error.
+
+    Parameters
+    ----------
+    series
+        A series, or a sequence or mapping of series; missing values (NaN) are allowed.
+    horizon
+        Number of time steps to forecast.
+    budget
+        Seconds for the search. A batch is not started if it would probably not end in time.
+    n_trials
+        Number of configurations, the default included. By default 32 without a `budget`, and as
+        many as it allows with one.
+    space
+        Lists of values, as for Darts' `gridsearch`, or distributions of Optuna, by parameters of
+        `LSTMSeqModel`, or by `lr` and `weight_decay` (entries of `optimizer_kwargs`) and `n_steps`
+        (optimiser steps, in the place of `n_epochs`). By default window, batch size, hidden size,
+        dropout, learning rate, steps and patches, as the length of the series allows
+        (`tuning.space.default_space`). A grid of at most `n_trials` is searched in full.
+    folds
+        Number of folds, at least 2. Fold k = 1, 2, ... trains on all but the last
+        ``folds - k + 1`` horizons.
+    past_covariates, future_covariates
+        As for `fit`, one for each series.
+    model
+        A model, which stays as it is; its parameters are the default configuration. By default
+        ``LSTMSeqModel(window, horizon)`` with a window of three seasons and at least two horizons,
+        as far as the length of the series allows.
+    halving
+        Whether only the better half of a batch goes on to further folds, twice: more configurations
+        in the same time. Dropped configurations cannot be chosen.
+    study
+        A study of Optuna, whose sampler then proposes the configurations and whose storage keeps
+        the results: a second call with the same storage and ``study_name`` goes on where the first
+        one stopped (``optuna.create_study(study_name="sales", storage="sqlite:///sales.db",
+        load_if_exists=True)``). By default a Sobol design.
+    random_state
+        Seed of the design, and of the network unless a `model` is given. With `n_trials` and
+        without a `budget`, the same seed gives the same table, its `seconds` aside.
+    show_progress
+        Whether to show a progress bar with the best error so far.
+
+    Returns
+    -------
+    Tuned
+        ``.table``, ``.best_params``, ``.gain``, ``.plot()`` and ``.model``, fitted to everything.
+        Configurations that fail have a row with their error. A search that is interrupted by the
+        keyboard returns what it has.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, a series is too short for the folds, the space is empty
+        or names an unknown parameter, the default configuration fails, or takes longer than the
+        `budget`.
+
+    Notes
+    -----
+    Errors are MASE; with a likelihood they are the quantile loss by the same scale.
+
+    Not worth tuning: the seed, whose best value is luck (`n_members` averages it out), and losses
+    or likelihoods of different kinds, whose errors measure different things.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq import tune
+    >>> from darts_lstm_seq.data import nile
+    >>> found = tune(
+    ...     nile(), horizon=5, space={"hidden_dim": [4, 8], "n_steps": [5, 10]}, show_progress=False
+    ... )
+    >>> found.table.columns.tolist()
+    ['trial', 'hidden_dim', 'n_steps', 'MASE', 'standard_error', 'folds', 'seconds', 'note',
+     'error']
+    >>> len(found.table), len(found.model.predict(5))
+    (5, 5)
+    """
+    start = perf_counter()
+    if budget is not None and not budget > 0:
+        raise ValueError(f"`budget` must be a number of seconds > 0, received {budget!r}.")
+    if n_trials is None and budget is None:
+        n_trials = _N_TRIALS
+    if n_trials is not None:
+        n_trials = check_positive_integer("n_trials", n_trials, 2)
+    check_positive_integer("random_state", random_state, 0)
+    data = Folds(series, horizon, folds, past_covariates, future_covariates)
+    sizes = data.season, horizon, data.train_length
+    base = {
+        "input_chunk_length": input_chunk_length(*sizes),
+        "output_chunk_length": horizon,
+        "random_state": random_state,
+        "pl_trainer_kwargs": dict(_QUIET_TRAINER),
+    }
+    if model is not None:
+        base = dict(model.model_params)
+    checked = Space(default_space(*sizes) if space is None else space, base)
+    search: Search
+    if study is None:
+        search = DesignSearch(checked, n_trials, random_state)
+    else:
+        search = OptunaSearch(study, checked, data)
+    trials = [Trial(checked.default), *search.known]
+    evaluator = Evaluator(data, checked, halving)
+    with tqdm(
+        desc="Tuning", total=n_trials, unit="configuration", disable=not show_progress
+    ) as bar:
+        deadline = None if budget is None else start + budget
+        run = _Run(search, evaluator, trials, bar)
+        try:
+            run.all(n_trials, deadline)
+        except KeyboardInterrupt:
+            if not trials[0].is_scored:
+                raise
+    return Tuned(trials, checked, data)
+
+
+class _Run:
+    """A search at work; its trials, the default first, grow by a batch at a time."""
+
+    def __init__(
+        self, search: Search, evaluator: Evaluator, trials: list[Trial], bar: tqdm
+    ) -> None:
+        self._search, self._evaluator, self._trials, self._bar = search, evaluator, trials, bar
+        bar.update(len(trials) - 1)
+
+    def all(self, n_trials: int | None, deadline: float | None) -> None:
+        """Evaluate the default and batches until there are enough, or no time is left."""
+        default, trials = self._trials[0], self._trials
+        seconds = 0.0  # of a configuration
+        if deadline is not None:
+            seconds = self._evaluate_default(deadline)
+        size = self._search.batch if deadline is None else _FIRST_BATCH
+        while True:
+            count = size if n_trials is None else min(size, n_trials - len(trials))
+            if deadline is not None:
+                left = deadline - perf_counter()
+                count = min(count, int(_SHARE * left / seconds))
+            batch = self._search.ask(count) if count > 0 else []
+            together = batch if default.is_scored else [default, *batch]
+            if not together:
+                return
+            start = perf_counter()
+            self._evaluator.run(together, default)
+            self._check_default()
+            self._search.tell(batch, self._evaluator.folds.count)
+            trials.extend(batch)
+            if batch:
+                seconds = (perf_counter() - start) / len(batch)
+            size = self._search.batch
+            self._bar.update(len(together))
+            best = min(trial.mean for trial in trials)
+            self._bar.set_postfix(best=f"{best:.3f}", default=f"{default.mean:.3f}")
+
+    def _evaluate_default(self, deadline: float) -> float:
+        """Evaluate the default alone, for the seconds that a configuration takes."""
+        default, start = self._trials[0], perf_counter()
+        self._evaluator.run([default], default)
+        self._check_default()
+        self._bar.update()
+        end = perf_counter()
+        if end > deadline:
+            raise ValueError(
+                f"`budget` is too small: the default configuration alone took {end - start:.1f} "
+                f"seconds. Set it to {20 * (end - start):.0f} or more, or lower `folds`."
+            )
+        share = self._evaluator.trainings_per_trial / self._evaluator.folds.count
+        return share * (end - start)
+
+    def _check_default(self) -> None:
+        if not self._trials[0].is_scored:
+            raise ValueError(
+                f"the default configuration cannot be trained on `series`, so nothing can be "
+                f"compared with it. Pass a `model` that can. Reason: {self._trials[0].error}"
+            )
