@@ -79,8 +79,9 @@ _FIT_ARGUMENTS = {
 }
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MAX_BYTES = 2**28
-# batch sizes that differ by more than this factor do not share a stack: all rows take their time
-_MAX_PADDING = 2
+# what a step takes however small the networks are, 2.4 ms, in units of `_work` for windows of four
+# patches (`benchmarks/bench_tune.py`)
+_OVERHEAD = 800_000
 # trainer parameters that do not matter to a stack
 _NO_INFLUENCE = ("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "max_epochs")
 
@@ -326,15 +327,11 @@ def _trainer_params(model: "LSTMSeqModel") -> dict[str, Any]:
 def split_into_stacks(trainings: Sequence[Training], max_networks: int) -> Iterator[list[Training]]:
     """Yield trainings of one structure and similar size, in stacks that are not too large."""
     # trainings with gaps in their past have inputs for a mask, others have none
-    ordered = sorted(trainings, key=lambda training: (training.structure, training.batch_size))
+    ordered = sorted(trainings, key=lambda t: (t.structure, t.hidden_dim, t.batch_size))
     groups: list[list[Training]] = []
     for training in ordered:
-        first = groups[-1][0] if groups else None
-        if (
-            first is None
-            or training.structure != first.structure
-            or training.batch_size > _MAX_PADDING * first.batch_size
-        ):
+        last = groups[-1] if groups else []
+        if not last or training.structure != last[0].structure or _is_waste(last, training):
             groups.append([])
         groups[-1].append(training)
     for alike in groups:
@@ -343,3 +340,16 @@ def split_into_stacks(trainings: Sequence[Training], max_networks: int) -> Itera
         n_stacks = max(-(-len(alike) // max_networks), -(-n_bytes // _MAX_BYTES))
         size = -(-len(alike) // n_stacks)  # equal sizes: a network alone gains nothing
         yield from (alike[first : first + size] for first in range(0, len(alike), size))
+
+
+def _is_waste(stack: Sequence[Training], training: Training) -> bool:
+    """Tell whether a stack of its own takes less time than padding the others to a training."""
+    hidden = max(training.hidden_dim, stack[-1].hidden_dim)
+    size = _work(hidden, max(training.batch_size, *(other.batch_size for other in stack)))
+    own = sum(_work(other.hidden_dim, other.batch_size) for other in (*stack, training))
+    return (len(stack) + 1) * size - own > _OVERHEAD
+
+
+def _work(hidden_dim: int, batch_size: int) -> int:
+    """Return how much a network computes in a step, relative to `_OVERHEAD`."""
+    return batch_size * hidden_dim * (hidden_dim + 50)

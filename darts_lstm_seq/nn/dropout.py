@@ -61,7 +61,9 @@ class Masks:
         return x * (noise[: len(x)] >= p).to(x.dtype).div_(1 - p)
 
 
-def apply_stacked(masks: Sequence[Masks], x: Tensor, rates: Sequence[float]) -> Tensor:
+def apply_stacked(
+    masks: Sequence[Masks], x: Tensor, rates: Sequence[float], hidden_dims: Sequence[int]
+) -> Tensor:
     """Apply dropout to stacked networks, each with its own masks and rate.
 
     Parameters
@@ -72,13 +74,21 @@ def apply_stacked(masks: Sequence[Masks], x: Tensor, rates: Sequence[float]) -> 
         Their units `(K, H, B)`, or `(N, K, H, B)`.
     rates
         Their dropout rates.
+    hidden_dims
+        Their numbers of units, of which smaller networks have less than H.
     """
     count, hidden, batch = x.shape[-3:]
     # drawn in the order of a network alone; rows beyond the batch of a network stay zero
     noise = torch.zeros(count, batch, *x.shape[:-3], hidden, device=x.device)  # (K, B, N, H)
-    for network_masks, rate, network_noise in zip(masks, rates, noise, strict=True):
+    for network_masks, rate, own, network_noise in zip(
+        masks, rates, hidden_dims, noise, strict=False
+    ):
         if rate:  # a network without dropout draws nothing
-            network_masks.fill(network_noise[: network_masks.rows])
+            part = network_noise[: network_masks.rows, ..., :own]
+            drawn = part.contiguous()  # itself, unless some units are padding
+            network_masks.fill(drawn)
+            if drawn is not part:
+                part.copy_(drawn)
     # (K, H, B) or (N, K, H, B)
     noise = noise.transpose(-1, 1) if x.dim() == 3 else noise.permute(2, 0, 3, 1)
     limits = torch.tensor(rates, device=x.device).view(-1, 1, 1)  # (K, 1, 1)

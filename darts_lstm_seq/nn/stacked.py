@@ -5,17 +5,17 @@ it busy. `StackedNetwork` computes exactly what K ordinary networks of `network.
 layer itself is in `stacked_lstm.py`; batches, losses, optimisers and the training loop are left to
 the caller.
 
-Source: our own; weights are stacked by `torch.func.stack_module_state`. Speed:
-`benchmarks/bench_backtest.py`.
+Source: our own. Speed: `benchmarks/bench_backtest.py`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state
+from torch.nn.functional import pad
 
 from darts_lstm_seq.nn.dropout import apply_stacked
 from darts_lstm_seq.nn.imputation import impute
@@ -69,11 +69,18 @@ class StackedNetwork(nn.Module):
         super().__init__()
         _check_equal(networks)
         first = networks[0]
+        # smaller networks get units with zero weights, which have zero gradients
+        self._hidden_dims = [network.hidden_dim for network in networks]
+        hidden = max(self._hidden_dims)
+        states = [dict(network.named_parameters()) for network in networks]
         # names as in the ordinary network, where a dot cannot be part of a name
         self.weights = nn.ParameterDict(
             {
-                name.replace(".", "/"): nn.Parameter(stacked, stacked.requires_grad)
-                for name, stacked in stack_module_state(list(networks))[0].items()
+                name.replace(".", "/"): nn.Parameter(
+                    torch.stack([_resized(name, state[name].detach(), hidden) for state in states]),
+                    weight.requires_grad,
+                )
+                for name, weight in states[0].items()
             }
         )
         reduced = {id(weight) for weight in first.reduced_lr_parameters()}
@@ -107,7 +114,9 @@ class StackedNetwork(nn.Module):
         networks
             As many as there are in the stack.
         """
-        for name, stacked in stack_module_state(list(networks))[1].items():
+        buffers = [dict(network.named_buffers()) for network in networks]
+        for name in buffers[0]:
+            stacked = torch.stack([of_network[name] for of_network in buffers])
             self.register_buffer(name.replace(".", "/"), stacked)
 
     def forward(
@@ -182,7 +191,7 @@ class StackedNetwork(nn.Module):
         rates = self._dropout_rates[layer][:count]
         if not masks or not self.training or not any(rates):
             return self.dropouts[layer](x)
-        return apply_stacked(masks, x, rates)
+        return apply_stacked(masks, x, rates, self._hidden_dims)
 
     def _skip(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
         base_weight, basis, lr_scale = (
@@ -208,10 +217,39 @@ class StackedNetwork(nn.Module):
         network
             A network of the same structure, which is overwritten.
         """
-        state = {name.replace("/", "."): weight[index] for name, weight in self.weights.items()}
+        state = {
+            name.replace("/", "."): _resized(name, weight[index], network.hidden_dim)
+            for name, weight in self.weights.items()
+        }
         for name, _ in network.named_buffers():
             state[name] = self.get_buffer(name.replace(".", "/"))[index]
         network.load_state_dict(state)
+
+
+def _hidden_blocks(name: str) -> dict[int, int]:
+    """Return which dimensions of a weight consist of how many blocks of hidden units."""
+    parts = re.split(r"[./]", name)
+    match parts[0], parts[1], parts[-1]:
+        case "layers", layer, kind:
+            blocks = {0: 4}
+            if kind == "weight_hh_l0" or (kind == "weight_ih_l0" and layer != "0"):
+                blocks[1] = 1
+            return blocks
+        case ("head", _, "weight") | ("future_head", "2", "weight"):
+            return {1: 1}
+        case "future_head", "0", _:
+            return {0: 1}
+    return {}
+
+
+def _resized(name: str, weight: Tensor, hidden: int) -> Tensor:
+    """Return a weight for so many hidden units: zeros are added to each block, or units cut off."""
+    for dim, blocks in _hidden_blocks(name).items():
+        own = weight.shape[dim] // blocks
+        if own != hidden:
+            units = weight.movedim(dim, -1).unflatten(-1, (blocks, own))
+            weight = pad(units, (0, hidden - own)).flatten(-2).movedim(-1, dim)
+    return weight
 
 
 def _rate(dropout: nn.Module) -> float:
@@ -245,11 +283,12 @@ def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
 
 
 def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
-    """Return by name everything that must be equal in a stack."""
+    """Return by name everything that must be equal in a stack; -1 for a hidden size."""
     parts = {name: getattr(network, name) for name in _EQUAL_ATTRIBUTES}
     rates = None if network.masks else [_rate(dropout) for dropout in network.dropouts]
     parts["dropout"] = len(network.dropouts), rates  # with masks of its own, any rate will do
     for name, value in network.state_dict(keep_vars=True).items():
         trained = "trained" if value.requires_grad else "not trained"
-        parts[name] = (tuple(value.shape), value.dtype, value.device, trained)
+        shape = tuple(-1 if d in _hidden_blocks(name) else n for d, n in enumerate(value.shape))
+        parts[name] = (shape, value.dtype, value.device, trained)
     return parts

@@ -100,6 +100,11 @@ class Training:
         return optimizer.defaults
 
     @property
+    def hidden_dim(self) -> int:
+        """Number of hidden units."""
+        return cast(LSTMSeqNetwork, self.module.network).hidden_dim
+
+    @property
     def steps_per_epoch(self) -> int:
         """Number of optimiser steps per epoch."""
         return -(-len(self.dataset) // self.batch_size)

@@ -67,6 +67,8 @@ CONFIGURATIONS: list[dict[str, Any]] = [
     {"dropout": 0.7, "optimizer_kwargs": {"lr": 3e-3, "weight_decay": 0.3}},
     {"batch_size": 9, "random_state": 1, "optimizer_kwargs": {"weight_decay": 0.1}},
     {"n_epochs": 1, "dropout": 0.5},
+    {"hidden_dim": 5, "dropout": 0.2},
+    {"hidden_dim": 12, "batch_size": 6},
 ]
 
 
@@ -111,8 +113,8 @@ def test_models_of_any_parameters_are_fitted_together(
     changes: list[tuple[int, dict[str, Any]]] = [
         (6, {}),
         (9, {}),
-        (6, {"hidden_dim": 5}),
-        (6, {"batch_size": 30}),
+        (6, {"n_rnn_layers": 2}),
+        (6, {"hidden_dim": 500}),
         (6, {"loss_fn": torch.nn.HuberLoss(delta=0.1)}),
         (6, {"likelihood": GaussianLikelihood()}),
         (6, {"optimizer_cls": torch.optim.SGD}),
