@@ -48,7 +48,7 @@ from darts_lstm_seq.batching.datasets import (
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
 from darts_lstm_seq.files import check_archive
-from darts_lstm_seq.model import backtest, defaults, persistence, pretrained, validation
+from darts_lstm_seq.model import backtest, defaults, gridsearch, persistence, pretrained, validation
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
@@ -78,6 +78,7 @@ _MAX_INITIAL_SAMPLES = 512
 
 # signatures by which positional arguments get their names
 _FIT = inspect.signature(MixedCovariatesTorchModel.fit)
+_GRIDSEARCH = inspect.signature(MixedCovariatesTorchModel.gridsearch.__func__)
 _PREDICT = inspect.signature(MixedCovariatesTorchModel.predict)
 _PREDICT_FROM_DATASET = inspect.signature(MixedCovariatesTorchModel.predict_from_dataset)
 
@@ -491,9 +492,25 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         bound = inspect.signature(loop).bind(series, *args, **kwargs)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
-        if self.is_zero_shot and self.backtest_hooks is None:
+        if self.backtest_hooks is not None:  # a grid search trains the folds
+            return loop(**arguments)
+        if self.is_zero_shot:
             return pretrained.historical_forecasts(self, arguments)
         return backtest.historical_forecasts(self, loop, arguments)
+
+    @classmethod
+    @override
+    @_documented_as(MixedCovariatesTorchModel.gridsearch)
+    def gridsearch(
+        cls, parameters: dict[str, Any], series: TimeSeries, *args: Any, **kwargs: Any
+    ) -> tuple[Any, dict[str, Any], float]:
+        bound = _GRIDSEARCH.bind(cls, parameters, series, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = dict(bound.arguments)
+        owner = arguments.pop("model_class")
+        if gridsearch.can_stack(arguments):
+            owner = gridsearch.GridModels(cls, parameters, arguments)
+        return MixedCovariatesTorchModel.gridsearch.__func__(owner, **arguments)
 
     @override
     def untrained_model(self) -> Self:

@@ -31,6 +31,8 @@ _N_TRIALS = 32
 _SHARE = 0.8
 # configurations of the first batch within a budget, which tells how long they take
 _FIRST_BATCH = 8
+# training windows above which a stack takes about as long as its networks would alone
+_HALVING_WINDOWS = 1000
 # the search has a bar of its own
 _QUIET_TRAINER = {
     "enable_progress_bar": False,
@@ -50,7 +52,7 @@ def tune(
     past_covariates: Any = None,
     future_covariates: Any = None,
     model: LSTMSeqModel | None = None,
-    halving: bool = True,
+    halving: bool | None = None,
     study: "optuna.Study | None" = None,
     random_state: int = 0,
     show_progress: bool = True,
@@ -87,8 +89,9 @@ def tune(
         ``LSTMSeqModel(window, horizon)`` with a window of three seasons and at least two horizons,
         as far as the length of the series allows.
     halving
-        Whether only the better half of a batch goes on to further folds, twice: more configurations
-        in the same time. Dropped configurations cannot be chosen.
+        Whether only the better half of a batch goes on to further folds, twice. Dropped
+        configurations cannot be chosen. By default with more than 1000 training windows: smaller
+        networks take hardly less time if there are fewer of them.
     study
         A study of Optuna, whose sampler then proposes the configurations and whose storage keeps
         the results: a second call with the same storage and ``study_name`` goes on where the first
@@ -159,6 +162,8 @@ def tune(
     else:
         search = OptunaSearch(study, checked, data)
     trials = [Trial(checked.default), *search.known]
+    if halving is None:
+        halving = len(data.series) * data.train_length > _HALVING_WINDOWS
     evaluator = Evaluator(data, checked, halving)
     with tqdm(
         desc="Tuning", total=n_trials, unit="configuration", disable=not show_progress
