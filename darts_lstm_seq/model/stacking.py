@@ -202,8 +202,7 @@ def fit_together(
     models: Sequence["LSTMSeqModel"],
     fit_arguments: Sequence[dict[str, Any]],
     show_progress: bool = False,
-    keep_errors: bool = False,
-) -> list[Exception | None]:
+) -> None:
     """Fit each model on its own arguments of `fit`; equal to one by one, up to rounding.
 
     Trainings are stacked where possible; the others take Darts' `fit`.
@@ -216,13 +215,6 @@ def fit_together(
         For each model, the arguments of its `fit`, by name.
     show_progress
         Whether to show a bar that counts the epochs of all stacked networks.
-    keep_errors
-        Whether to return the error of a model that cannot be fitted, and go on with the others.
-
-    Returns
-    -------
-    list[Exception | None]
-        The error of each model.
 
     Raises
     ------
@@ -238,27 +230,41 @@ def fit_together(
     >>> model = LSTMSeqModel(12, 3, n_epochs=2, pl_trainer_kwargs={"enable_progress_bar": False})
     >>> models = [model.untrained_model() for _ in range(3)]
     >>> fit_together(models, [{"series": series[:end]} for end in (40, 50, 60)])
-    [None, None, None]
     >>> [len(fitted.predict(3)) for fitted in models]
     [3, 3, 3]
     """
-    prepared: dict[int, tuple[LSTMSeqModel, Training]] = {}
-    errors: list[Exception | None] = [None] * len(models)
+    for stack in fit_in_stacks(models, fit_arguments, show_progress):
+        for error in stack.values():
+            if error is not None:
+                raise error
+
+
+def fit_in_stacks(
+    models: Sequence["LSTMSeqModel"],
+    fit_arguments: Sequence[dict[str, Any]],
+    show_progress: bool = False,
+) -> Iterator[dict[int, Exception | None]]:
+    """Yield the indices of the models of each stack once it is trained, with their errors if any.
+
+    Models that take Darts' `fit`, or cannot be trained, come first, as stacks of one; see
+    `fit_together`.
+    """
+    prepared: list[tuple[LSTMSeqModel, Training]] = []
+    indices = []
     for index, (model, arguments) in enumerate(zip(models, fit_arguments, strict=True)):
         try:
             training = _prepare(model, arguments)
-            if training is None:
-                model.fit(**arguments)
-            else:
-                prepared[index] = model, training
+            if training is not None:
+                prepared.append((model, training))
+                indices.append(index)
+                continue
+            model.fit(**arguments)
         except Exception as error:
-            if not keep_errors:
-                raise
-            errors[index] = error
-    train_stacks(list(prepared.values()), show_progress, keep_errors)
-    for index, (_, training) in prepared.items():
-        errors[index] = training.error
-    return errors
+            yield {index: error}
+        else:
+            yield {index: None}
+    for places in _train_each(prepared, show_progress):
+        yield {indices[place]: prepared[place][1].error for place in places}
 
 
 def _prepare(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Training | None:
@@ -276,11 +282,7 @@ def _prepare(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Training | Non
     return None
 
 
-def train_stacks(
-    prepared: Sequence[tuple["LSTMSeqModel", Training]],
-    show_progress: bool,
-    keep_errors: bool = False,
-) -> None:
+def train_stacks(prepared: Sequence[tuple["LSTMSeqModel", Training]], show_progress: bool) -> None:
     """Train what was prepared in stacks, and make the models fitted ones.
 
     Parameters
@@ -289,14 +291,24 @@ def train_stacks(
         Models, each with its training; the first of a stack says how many networks it may have.
     show_progress
         Whether to show a bar that counts the epochs of all networks.
-    keep_errors
-        Whether to leave models unfitted whose training diverges, with its `error`.
 
     Raises
     ------
     ValueError
         If a training diverges.
     """
+    for places in _train_each(prepared, show_progress):
+        for place in places:
+            error = prepared[place][1].error
+            if error is not None:
+                raise error
+
+
+def _train_each(
+    prepared: Sequence[tuple["LSTMSeqModel", Training]], show_progress: bool
+) -> Iterator[list[int]]:
+    """Train stack by stack; yield the places of what was trained, those with an `error`, too."""
+    places = {id(training): place for place, (_, training) in enumerate(prepared)}
     by_trainer: dict[str, list[tuple[LSTMSeqModel, Training]]] = {}
     for model, training in prepared:
         params = {k: v for k, v in _trainer_params(model).items() if k not in _NO_INFLUENCE}
@@ -308,15 +320,14 @@ def train_stacks(
             try:
                 train(stack, _trainer_params(first), show_progress)
             except Exception as error:  # such as too little memory
-                if not keep_errors:
-                    raise
                 for training in stack:
                     training.error = error
-    for fitted, training in prepared:
-        if training.error is None:
-            fitted.finish_training(training)
-        elif not keep_errors:
-            raise training.error
+            trained = [places[id(training)] for training in stack]
+            for place in trained:
+                fitted, training = prepared[place]
+                if training.error is None:
+                    fitted.finish_training(training)
+            yield trained
 
 
 def _trainer_params(model: "LSTMSeqModel") -> dict[str, Any]:

@@ -6,15 +6,16 @@ Source: successive halving of Jamieson and Talwalkar, "Non-stochastic Best Arm I
 Hyperparameter Optimization", https://arxiv.org/abs/1502.07943, with folds as the resource.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
-from darts_lstm_seq.model.stacking import fit_together
+from darts_lstm_seq.model.stacking import fit_in_stacks
 from darts_lstm_seq.parallel import process_lock, quiet_logging
 from darts_lstm_seq.tuning.folds import Folds
 from darts_lstm_seq.tuning.space import Configuration, Space
@@ -23,7 +24,7 @@ from darts_lstm_seq.tuning.space import Configuration, Space
 _RUNGS = 3
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """A configuration and what is known of it.
 
@@ -73,51 +74,72 @@ class Evaluator:
         """The mean number of trainings of a configuration, out of many."""
         return sum(len(rung) / 2**number for number, rung in enumerate(self._rungs))
 
-    def run(self, trials: Sequence[Trial], default: Trial) -> None:
+    def run_all_folds(self, trial: Trial) -> None:
+        """Evaluate a configuration on all folds."""
+        self._evaluate([trial], range(self.folds.count))
+
+    def run(
+        self,
+        trials: Sequence[Trial],
+        deadline: float = np.inf,
+        on_fit: Callable[[], Any] = lambda: None,
+    ) -> None:
         """Evaluate configurations; with halving, only the better half goes on to further folds.
 
         Parameters
         ----------
         trials
-            The configurations.
-        default
-            The default one, which always goes on if it is among them.
+            The configurations, whose scores are added stack by stack.
+        deadline
+            When no further stack is started, as by `perf_counter`.
+        on_fit
+            Called for each training.
         """
         running = list(trials)
         for number, rung in enumerate(self._rungs):
             if number:
-                others = [t for t in running if t.is_scored and t is not default]
-                others.sort(key=lambda trial: trial.mean)
-                running = [t for t in running if t is default] + others[: (len(others) + 1) // 2]
-            self._evaluate(running, rung)
+                scored = sorted((t for t in running if t.is_scored), key=lambda trial: trial.mean)
+                running = scored[: (len(scored) + 1) // 2]
+            self._evaluate(running, rung, deadline, on_fit)
 
-    def _evaluate(self, trials: Sequence[Trial], fold_indices: Sequence[int]) -> None:
-        start = perf_counter()
-        work: list[tuple[Trial, int, LSTMSeqModel]] = []
+    def _evaluate(
+        self,
+        trials: Sequence[Trial],
+        fold_indices: Sequence[int],
+        deadline: float = np.inf,
+        on_fit: Callable[[], Any] = lambda: None,
+    ) -> None:
         # on one thread, as networks this small gain nothing from more, and lose on busy cores
         with process_lock, threadpool_limits(1), quiet_logging():
+            work: list[tuple[Trial, int, LSTMSeqModel]] = []
             for trial in trials:
-                for fold in fold_indices:
-                    try:
-                        model = self._make_model(trial, fold)
-                    except Exception as error:
-                        trial.error = _text(error)
-                        break
-                    work.append((trial, fold, model))
-            errors = fit_together(
+                try:
+                    work += [(trial, fold, self._make_model(trial, fold)) for fold in fold_indices]
+                except Exception as error:
+                    trial.error = _text(error)
+            stacks = fit_in_stacks(
                 [model for *_, model in work],
                 [self.folds.fit_arguments(fold) for _, fold, _ in work],
-                keep_errors=True,
             )
-            for (trial, fold, model), found in zip(work, errors, strict=True):
-                try:
-                    if found is not None:
-                        raise found
-                    trial.scores[fold] = self.folds.score(model, fold)
-                except Exception as failure:
-                    trial.error = _text(failure)
-        for trial, *_ in work:
-            trial.seconds += (perf_counter() - start) / len(work)
+            start = perf_counter()
+            for stack in stacks:
+                for index, failure in stack.items():
+                    self._score(*work[index], failure)
+                    on_fit()
+                now = perf_counter()
+                for index in stack:
+                    work[index][0].seconds += (now - start) / len(stack)
+                start = now
+                if now > deadline:
+                    return
+
+    def _score(self, trial: Trial, fold: int, model: LSTMSeqModel, error: Exception | None) -> None:
+        try:
+            if error is not None:
+                raise error
+            trial.scores[fold] = self.folds.score(model, fold)
+        except Exception as failure:
+            trial.error = _text(failure)
 
     def _make_model(self, trial: Trial, fold: int) -> LSTMSeqModel:
         parts = self.folds.parts(fold)

@@ -51,8 +51,9 @@ class Folds:
         self.count = check_positive_integer("folds", count, 2)
         self.series = _as_list("series", series)
         given = {"past_covariates": past_covariates, "future_covariates": future_covariates}
+        names = list(series) if isinstance(series, Mapping) else None
         self.covariates = {
-            name: _as_list(name, value) for name, value in given.items() if value is not None
+            name: _as_list(name, value, names) for name, value in given.items() if value is not None
         }
         for name, covariates in self.covariates.items():
             if len(covariates) != len(self.series):
@@ -156,18 +157,22 @@ def _scale(values: np.ndarray, season: int) -> np.ndarray:
     return np.where(known, changes, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
-def _as_list(name: str, series: Any) -> list[TimeSeries]:
+def _as_list(name: str, series: Any, names: list[Any] | None = None) -> list[TimeSeries]:
+    """Return series as a list, in the order of `names` if they have names."""
     if isinstance(series, TimeSeries):
         return [series]
-    found = list(series.values()) if isinstance(series, Mapping) else series
-    if not isinstance(found, Sequence) or not found:
+    if isinstance(series, Mapping):
+        if names is not None and series.keys() != set(names):
+            raise ValueError(f"`{name}` must have the names of `series`, received {list(series)}.")
+        series = [series[key] for key in names or series]
+    if not isinstance(series, Sequence) or isinstance(series, str) or not series:
         raise ValueError(
             f"`{name}` must be a Darts `TimeSeries` or a list of them, received {series!r:.80}."
         )
-    for index, one in enumerate(found):
+    for index, one in enumerate(series):
         if not isinstance(one, TimeSeries):
             raise ValueError(
                 f"`{name}` must hold Darts `TimeSeries`, received {type(one).__name__} at index "
                 f"{index}."
             )
-    return list(found)
+    return list(series)

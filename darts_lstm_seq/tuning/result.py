@@ -115,7 +115,7 @@ class Tuned:
         if trial is self._chosen:
             return "kept: none is better by one standard error" if kept else "chosen"
         if trial.error is None and len(trial.scores) < self._folds.count:
-            return "dropped"
+            return "dropped after some folds"
         return None
 
 

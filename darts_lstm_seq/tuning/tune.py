@@ -4,7 +4,9 @@ This file checks what is given and runs the search within its budget; `search.py
 configurations, `evaluation.py` trains and scores them, `result.py` chooses.
 """
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -161,78 +163,56 @@ def tune(
         search = DesignSearch(checked, n_trials, random_state)
     else:
         search = OptunaSearch(study, checked, data)
-    trials = [Trial(checked.default), *search.known]
     if halving is None:
         halving = len(data.series) * data.train_length > _HALVING_WINDOWS
     evaluator = Evaluator(data, checked, halving)
-    with tqdm(
-        desc="Tuning", total=n_trials, unit="configuration", disable=not show_progress
-    ) as bar:
-        deadline = None if budget is None else start + budget
-        run = _Run(search, evaluator, trials, bar)
+    default = Trial(checked.default)
+    evaluator.run_all_folds(default)
+    if not default.is_scored:
+        raise ValueError(
+            f"the default configuration cannot be trained on `series`, so nothing can be compared "
+            f"with it. Pass a `model` that can. Reason: {default.error}"
+        )
+    if budget is not None and perf_counter() - start > budget:
+        raise ValueError(
+            f"`budget` is {budget} seconds, but the default configuration alone took "
+            f"{default.seconds:.1f}. Set it to {20 * default.seconds:.0f}, or lower `folds`."
+        )
+    deadline = math.inf if budget is None else start + budget
+    trials = [default, *search.known]
+    bar = tqdm(desc="Tuning", unit="fit", disable=not show_progress)
+    with bar, suppress(KeyboardInterrupt):
+        _run(search, evaluator, trials, math.inf if n_trials is None else n_trials, deadline, bar)
+    return Tuned([t for t in trials if t.is_scored or t.error is not None], checked, data)
+
+
+def _run(
+    search: Search,
+    evaluator: Evaluator,
+    trials: list[Trial],
+    n_trials: float,
+    deadline: float,
+    bar: tqdm,
+) -> None:
+    """Evaluate batch after batch, until there are enough trials or no time is left."""
+    default = trials[0]
+    n_folds = evaluator.folds.count
+    seconds = default.seconds * evaluator.trainings_per_trial / n_folds  # of a configuration
+    size = search.batch if deadline == math.inf else _FIRST_BATCH
+    while True:
+        affordable = _SHARE * (deadline - perf_counter()) / seconds
+        count = int(min(size, n_trials - len(trials), affordable))
+        batch = search.ask(count) if count > 0 else []
+        if not batch:
+            return
+        bar.total = bar.n + round(len(batch) * evaluator.trainings_per_trial)
+        trials += batch
+        start = perf_counter()
         try:
-            run.all(n_trials, deadline)
-        except KeyboardInterrupt:
-            if not trials[0].is_scored:
-                raise
-    return Tuned(trials, checked, data)
-
-
-class _Run:
-    """A search at work; its trials, the default first, grow by a batch at a time."""
-
-    def __init__(
-        self, search: Search, evaluator: Evaluator, trials: list[Trial], bar: tqdm
-    ) -> None:
-        self._search, self._evaluator, self._trials, self._bar = search, evaluator, trials, bar
-        bar.update(len(trials) - 1)
-
-    def all(self, n_trials: int | None, deadline: float | None) -> None:
-        """Evaluate the default and batches until there are enough, or no time is left."""
-        default, trials = self._trials[0], self._trials
-        seconds = 0.0  # of a configuration
-        if deadline is not None:
-            seconds = self._evaluate_default(deadline)
-        size = self._search.batch if deadline is None else _FIRST_BATCH
-        while True:
-            count = size if n_trials is None else min(size, n_trials - len(trials))
-            if deadline is not None:
-                left = deadline - perf_counter()
-                count = min(count, int(_SHARE * left / seconds))
-            batch = self._search.ask(count) if count > 0 else []
-            together = batch if default.is_scored else [default, *batch]
-            if not together:
-                return
-            start = perf_counter()
-            self._evaluator.run(together, default)
-            self._check_default()
-            self._search.tell(batch, self._evaluator.folds.count)
-            trials.extend(batch)
-            if batch:
-                seconds = (perf_counter() - start) / len(batch)
-            size = self._search.batch
-            self._bar.update(len(together))
-            best = min(trial.mean for trial in trials)
-            self._bar.set_postfix(best=f"{best:.3f}", default=f"{default.mean:.3f}")
-
-    def _evaluate_default(self, deadline: float) -> float:
-        """Evaluate the default alone, for the seconds that a configuration takes."""
-        default, start = self._trials[0], perf_counter()
-        self._evaluator.run([default], default)
-        self._check_default()
-        self._bar.update()
-        end = perf_counter()
-        if end > deadline:
-            raise ValueError(
-                f"`budget` is too small: the default configuration alone took {end - start:.1f} "
-                f"seconds. Set it to {20 * (end - start):.0f} or more, or lower `folds`."
-            )
-        share = self._evaluator.trainings_per_trial / self._evaluator.folds.count
-        return share * (end - start)
-
-    def _check_default(self) -> None:
-        if not self._trials[0].is_scored:
-            raise ValueError(
-                f"the default configuration cannot be trained on `series`, so nothing can be "
-                f"compared with it. Pass a `model` that can. Reason: {self._trials[0].error}"
-            )
+            evaluator.run(batch, deadline, bar.update)
+        finally:
+            search.tell([t for t in batch if t.is_scored or t.error is not None], n_folds)
+        seconds = (perf_counter() - start) / len(batch)
+        size = search.batch
+        best = min((t.mean for t in trials if len(t.scores) == n_folds), default=default.mean)
+        bar.set_postfix(best=f"{best:.3f}", default=f"{default.mean:.3f}")
