@@ -11,8 +11,10 @@ from darts_lstm_seq.cli.inputs import FILE_OPTIONS, read_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
+    from darts import TimeSeries
 
     from darts_lstm_seq.comparison.compare import Comparison
+    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 
 def run_forecast(parsed: argparse.Namespace) -> int:
@@ -83,11 +85,15 @@ def _save_model(parsed: argparse.Namespace, result: "Comparison") -> bool:
     model = result.fit()
     if not isinstance(model, LSTMSeqModel):
         return False
+    save_model(parsed, model, next(iter(result.series.values())))
+    return True
+
+
+def save_model(parsed: argparse.Namespace, model: "LSTMSeqModel", series: "TimeSeries") -> None:
+    """Write model.pt, and the options of the file that it was trained on as model.json."""
     model.save(str(parsed.out / "model.pt"))
     options = {name: getattr(parsed, name) for name in FILE_OPTIONS}
-    components = next(iter(result.series.values())).components
-    options["value"] = options["value"] or list(components)
+    options["value"] = options["value"] or list(series.components)
     options["categories"] = parsed.categories
     text = json.dumps(options, indent=1)
     (parsed.out / "model.json").write_text(text, encoding="utf-8")
-    return True

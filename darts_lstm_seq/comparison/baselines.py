@@ -23,6 +23,8 @@ Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
 # one network for all series of a comparison: a global model
 GLOBAL = "LSTMSeqModel (global)"
+# parameters are tuned on the training part of the first fold, see `Evaluation.make_model`
+TUNED = "LSTMSeqModel (tuned)"
 # of at least so many series, by default
 MIN_GLOBAL_SERIES = 10
 
@@ -120,6 +122,7 @@ def _pretrained(season: int, horizon: int, length: int, random_state: int) -> Fo
 MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
     GLOBAL: _global_lstm,
+    TUNED: _lstm,
     "LSTMSeqModel.from_pretrained": _pretrained,
     "ARIMA": _arima,
     "ExponentialSmoothing": _exponential_smoothing,
@@ -127,6 +130,8 @@ MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "NaiveSeasonal": lambda season, *_: NaiveSeasonal(K=season),
     "NaiveDrift": lambda *_: NaiveDrift(),
 }
+# tuning takes the time of many models, so it is there on request alone
+_UNTUNED = [name for name in MODELS if name != TUNED]
 
 
 def check_models(models: Models) -> list[str]:
@@ -147,7 +152,7 @@ def check_models(models: Models) -> list[str]:
             f"`models` must be a list of names out of {list(MODELS)}, or a mapping of names to "
             f"Darts models ({{'mine': ...}}), received {models!r}."
         )
-    names = list(MODELS) if models is None else list(dict.fromkeys(models))
+    names = _UNTUNED if models is None else list(dict.fromkeys(models))
     if not names or any(name not in MODELS for name in names):
         raise ValueError(f"`models` must be names out of {list(MODELS)}, received {names}.")
     return names
@@ -156,7 +161,7 @@ def check_models(models: Models) -> list[str]:
 def default_models(n_series: int) -> list[str]:
     """Return the names of the default models: with many series, one network for all of them."""
     left_out = "LSTMSeqModel" if n_series >= MIN_GLOBAL_SERIES else GLOBAL
-    return [name for name in MODELS if name != left_out]
+    return [name for name in _UNTUNED if name != left_out]
 
 
 def make_model(models: Models, name: str, *sizes: int) -> ForecastingModel:

@@ -179,7 +179,7 @@ def _fit_one(evaluation: Evaluation, name: str, inputs: Inputs) -> ForecastingMo
     if not length or np.isnan(inputs.series.values(copy=False)).all():
         raise ValueError("`series` holds nothing but missing values (NaN).")
     season = evaluation.season(inputs.series, length)
-    given = evaluation.make_model(name, season, length, inputs.series)
+    given = evaluation.make_model(name, season, length, inputs)
     model, usable = prepare(given, inputs)
     if isinstance(model, ConformalModel):  # calibrates a model that is fitted already
         return model
