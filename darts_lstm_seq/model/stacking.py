@@ -79,9 +79,9 @@ _FIT_ARGUMENTS = {
 }
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MAX_BYTES = 2**28
-# what a step takes however small the networks are, 2.4 ms, in units of `_work` for windows of four
+# what a step takes however small the networks are, 1.6 ms, in units of `_work` for windows of four
 # patches (`benchmarks/bench_tune.py`)
-_OVERHEAD = 800_000
+_OVERHEAD = 500_000
 # trainer parameters that do not matter to a stack
 _NO_INFLUENCE = ("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "max_epochs")
 

@@ -9,7 +9,10 @@ Source: our own.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -20,7 +23,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 from typing_extensions import override
 
-from darts_lstm_seq.batching.batches import draw_batch, move_batch, tensors_of
+from darts_lstm_seq.batching.batches import draw_batch, tensors_of
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.optim import (
     PerNetworkLearningRate,
@@ -67,14 +70,30 @@ def train(
         "enable_progress_bar": False,
     }
     trainer = pl.Trainer(**trainer_params | overrides)
+    clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+    trainer.gradient_clip_val = trainer.gradient_clip_algorithm = None  # done here
     for training in trainings:
         # before stacking, as a network rounded twice would have other weights
         trainer.precision_plugin.convert_module(training.module)
     total = sum(training.n_epochs for training in trainings)
     with tqdm(total=total, desc="Training", unit="epoch", disable=not show_progress) as bar:
-        stack = _StackModule(trainings, bar)
-        trainer.fit(stack, batches)
+        stack = _StackModule(trainings, batches, clipping, bar)
+        with _keyboard_interrupt():
+            trainer.fit(stack, [0])  # one batch for Lightning, whose hooks take a ms each time
     stack.unstack()
+
+
+@contextmanager
+def _keyboard_interrupt() -> Iterator[None]:
+    """Let an interrupt be one: Lightning ignores further ones and ends the process."""
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
 
 
 class _StackBatches:
@@ -99,6 +118,10 @@ class _StackBatches:
     def __len__(self) -> int:
         return len(self._indices[0])
 
+    def convert(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Apply a function to all windows."""
+        self._windows = {name: function(x) for name, x in self._windows.items()}
+
     def __iter__(self) -> Iterator[TorchTrainingBatch]:
         for step in range(len(self)):
             indices = [of_steps[step] for of_steps in self._indices if step < len(of_steps)]
@@ -109,11 +132,19 @@ class _StackBatches:
 
 
 class _StackModule(pl.LightningModule):
-    """The Lightning module around a stack."""
+    """The Lightning module around a stack, which runs all steps itself."""
 
-    def __init__(self, trainings: Sequence[Training], bar: tqdm) -> None:
+    def __init__(
+        self,
+        trainings: Sequence[Training],
+        batches: _StackBatches,
+        clipping: tuple[float | None, str | None],
+        bar: tqdm,
+    ) -> None:
         super().__init__()
-        self._trainings, self._bar = trainings, bar
+        self.automatic_optimization = False
+        self._trainings, self._batches, self._bar = trainings, batches, bar
+        self._clip_val, self._clip_algorithm = clipping
         modules = [training.module for training in trainings]
         self.stack = StackedNetwork([cast(LSTMSeqNetwork, module.network) for module in modules])
         self._flat_network = _FlatNetwork(self.stack)
@@ -136,19 +167,31 @@ class _StackModule(pl.LightningModule):
         # the optimiser's, of whose steps each network takes a part; one that is too large to be
         # trained with must not make those of the others overflow
         self._lr = min(max(rates), 1.0)
-        self._lr_factors *= torch.tensor([[rate / (self._lr or 1.0)] for rate in rates])
+        self._lr_factors *= torch.tensor(
+            [[rate / (self._lr or 1.0)] for rate in rates], dtype=torch.double
+        )
         decays = [float(t.optimizer_defaults.get("weight_decay", 0.0)) for t in trainings]
         # the optimiser's own weight decay is the same for all networks
         self._decays = torch.tensor(decays) if len(set(decays)) > 1 else None  # (K,)
 
     @override
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        return move_batch(batch, device)
+    def training_step(self, _: Any, batch_idx: int) -> None:
+        """Run the whole training."""
+        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
+        convert = self.trainer.precision_plugin.convert_input
+        self._batches.convert(lambda x: convert(x).to(self.device))
+        for step, batch in enumerate(self._batches):
+            optimizer.zero_grad()
+            self._loss(batch).backward()
+            for learning_rate, _ in self._learning_rates:
+                learning_rate.snapshot()
+            self._clip_and_decay(optimizer)
+            optimizer.step()
+            for learning_rate, factors in self._learning_rates:
+                learning_rate.apply(factors[:, step])
+            self._count_epochs(step)
 
-    @override
-    def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
+    def _loss(self, batch: TorchTrainingBatch) -> Tensor:
         n_running = len(batch.past_target) // self._batch_size
         self._select_networks(n_running)
         output, label = self.shared_module.forecast_and_label(batch, ModuleStage.TRAIN)
@@ -191,46 +234,27 @@ class _StackModule(pl.LightningModule):
         ]
         return shared.optimizer_cls(parameters, **kwargs)
 
-    @override
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
-    ) -> None:
-        for learning_rate, _ in self._learning_rates:
-            learning_rate.snapshot()
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        for learning_rate, factors in self._learning_rates:
-            learning_rate.apply(factors[:, batch_idx])
-
-    @override
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        # clipping by value is elementwise
-        if not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(
-                optimizer, gradient_clip_val, gradient_clip_algorithm
-            )
-        else:
-            clip_grad_norm_per_network(self.stack.parameters(), gradient_clip_val)
-        if self._decays is not None:  # Lightning's last hook before the step
+    def _clip_and_decay(self, optimizer: Optimizer) -> None:
+        """Clip the gradients of each network, and decay its weights if they differ in that."""
+        parameters = list(self.stack.parameters())
+        if self._clip_val and self._clip_algorithm == "value":
+            nn.utils.clip_grad_value_(parameters, self._clip_val)  # elementwise
+        elif self._clip_val:
+            clip_grad_norm_per_network(parameters, self._clip_val)
+        if self._decays is not None:
             is_decoupled = isinstance(optimizer, torch.optim.AdamW) or optimizer.defaults.get(
                 "decoupled_weight_decay"
             )
-            lr = self._lr if is_decoupled else None
-            decay_weights_per_network(self.stack.parameters(), self._decays, lr)
+            decay_weights_per_network(parameters, self._decays, self._lr if is_decoupled else None)
 
-    @override
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        ended_epochs = [
+    def _count_epochs(self, step: int) -> None:
+        ended = [
             training
             for training in self._trainings
-            if batch_idx < training.n_steps and (batch_idx + 1) % training.steps_per_epoch == 0
+            if step < training.n_steps and (step + 1) % training.steps_per_epoch == 0
         ]
-        if ended_epochs:
-            self._bar.update(len(ended_epochs))
+        if ended:
+            self._bar.update(len(ended))
 
     def unstack(self) -> None:
         """Write the trained weights into the modules that they came from; note which are lost."""

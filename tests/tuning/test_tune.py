@@ -1,6 +1,8 @@
 """Searches from end to end, with networks that train for a moment."""
 
 import copy
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from makers import sine, with_gaps
 
 from darts_lstm_seq import LSTMSeqModel, tune
 from darts_lstm_seq.model import stacking
+from darts_lstm_seq.training import stack
 from darts_lstm_seq.tuning import evaluation
 from darts_lstm_seq.tuning import tune as module
 
@@ -164,19 +167,21 @@ def test_an_interrupted_search_keeps_what_it_has(
     search: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stacks = []
-    train = stacking.train
+    compute_loss = stack._StackModule._loss
 
-    def interrupted(trainings: Any, *rest: Any) -> None:
-        stacks.append(len(trainings))
+    def interrupted(module: Any, batch: Any) -> Any:
+        if not stacks or stacks[-1] is not module:
+            stacks.append(module)
         if len(stacks) == 3:
-            raise KeyboardInterrupt
-        train(trainings, *rest)
+            os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C, within Lightning's `Trainer`
+        return compute_loss(module, batch)
 
-    monkeypatch.setattr(stacking, "train", interrupted)
+    monkeypatch.setattr(stack._StackModule, "_loss", interrupted)
     found = search()
     assert 1 < len(found.table) < 6
-    assert found.table["folds"].sum() == stacks[0] + stacks[1]
-    stacks[:] = [0, 0]
+    assert found.table["folds"].sum() == sum(len(one._trainings) for one in stacks[:2])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    del stacks[2:]
     with pytest.raises(KeyboardInterrupt):  # nothing to keep
         search()
 
