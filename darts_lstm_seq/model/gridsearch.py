@@ -90,7 +90,7 @@ class GridModels:
             if n_prepared < _MAX_PREPARED and number < len(self._combinations):
                 continue
             prepared = [p for _, recorded in waiting if recorded for p in recorded.prepared]
-            train_stacks(prepared, show_progress=bool(self._arguments["verbose"]))
+            train_stacks(prepared, self._cls.folds_per_stack, bool(self._arguments["verbose"]))
             for model, recorded in waiting:
                 if recorded is not None:
                     replayer = FoldReplayer([fitted for fitted, _ in recorded.prepared])

@@ -263,7 +263,8 @@ def fit_in_stacks(
             yield {index: error}
         else:
             yield {index: None}
-    for places in _train_each(prepared, show_progress):
+    max_networks = max((model.folds_per_stack for model in models), default=1)
+    for places in _train_each(prepared, max_networks, show_progress):
         yield {indices[place]: prepared[place][1].error for place in places}
 
 
@@ -282,13 +283,17 @@ def _prepare(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Training | Non
     return None
 
 
-def train_stacks(prepared: Sequence[tuple["LSTMSeqModel", Training]], show_progress: bool) -> None:
+def train_stacks(
+    prepared: Sequence[tuple["LSTMSeqModel", Training]], max_networks: int, show_progress: bool
+) -> None:
     """Train what was prepared in stacks, and make the models fitted ones.
 
     Parameters
     ----------
     prepared
-        Models, each with its training; the first of a stack says how many networks it may have.
+        Models, each with its training.
+    max_networks
+        Largest number of networks in a stack.
     show_progress
         Whether to show a bar that counts the epochs of all networks.
 
@@ -297,7 +302,7 @@ def train_stacks(prepared: Sequence[tuple["LSTMSeqModel", Training]], show_progr
     ValueError
         If a training diverges.
     """
-    for places in _train_each(prepared, show_progress):
+    for places in _train_each(prepared, max_networks, show_progress):
         for place in places:
             error = prepared[place][1].error
             if error is not None:
@@ -305,7 +310,7 @@ def train_stacks(prepared: Sequence[tuple["LSTMSeqModel", Training]], show_progr
 
 
 def _train_each(
-    prepared: Sequence[tuple["LSTMSeqModel", Training]], show_progress: bool
+    prepared: Sequence[tuple["LSTMSeqModel", Training]], max_networks: int, show_progress: bool
 ) -> Iterator[list[int]]:
     """Train stack by stack; yield the places of what was trained, those with an `error`, too."""
     places = {id(training): place for place, (_, training) in enumerate(prepared)}
@@ -314,11 +319,10 @@ def _train_each(
         params = {k: v for k, v in _trainer_params(model).items() if k not in _NO_INFLUENCE}
         by_trainer.setdefault(str(sorted(params.items())), []).append((model, training))
     for pairs in by_trainer.values():
-        first = pairs[0][0]
         trainings = [training for _, training in pairs]
-        for stack in split_into_stacks(trainings, first.folds_per_stack):
+        for stack in split_into_stacks(trainings, max_networks):
             try:
-                train(stack, _trainer_params(first), show_progress)
+                train(stack, _trainer_params(pairs[0][0]), show_progress)
             except Exception as error:  # such as too little memory
                 for training in stack:
                     training.error = error

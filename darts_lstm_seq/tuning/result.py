@@ -122,6 +122,9 @@ class Tuned:
 def choose(trials: Sequence[Trial], n_folds: int) -> Trial:
     """Return the best trial of those that beat the first one, the default, by one standard error.
 
+    The standard error of few folds is an uncertain one, and of many trials some have a small one by
+    chance; so it counts as no smaller than that of the median trial.
+
     Parameters
     ----------
     trials
@@ -137,11 +140,14 @@ def choose(trials: Sequence[Trial], n_folds: int) -> Trial:
     """
     default = trials[0]
     complete = [t for t in trials[1:] if t.is_scored and len(t.scores) == n_folds]
-    better = []
-    for trial in complete:
-        differences = _differences(default, trial)
-        if np.mean(differences) > _standard_error(differences):
-            better.append(trial)
+    differences = [_differences(default, trial) for trial in complete]
+    errors = [_standard_error(of_trial) for of_trial in differences]
+    typical = float(np.median(errors)) if errors else 0.0
+    better = [
+        trial
+        for trial, of_trial, error in zip(complete, differences, errors, strict=True)
+        if np.mean(of_trial) > max(error, typical)
+    ]
     return min(better, key=lambda trial: trial.mean, default=default)
 
 

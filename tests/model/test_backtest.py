@@ -375,13 +375,13 @@ def test_gaps_in_later_folds_make_stacks_of_two_structures(
     assert counts.stacks == [3, 3]
 
 
-def test_automatic_dropout_makes_stacks_of_two_structures(
+def test_folds_of_different_automatic_dropout_share_a_stack(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # folds of 28 to 33 steps have 20 to 25 windows
     monkeypatch.setattr("darts_lstm_seq.model.defaults.LOW_DATA_WINDOWS_PER_STEP", 22 / HORIZON)
     hold(quick | {"dropout": None}, counts, series=make(), stride=1)
-    assert counts.stacks == [3, 3]
+    assert counts.stacks == [6]
 
 
 def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(

@@ -34,7 +34,8 @@ DEFAULT = trial(1.0, 2.0, 3.0)
         ([trial(0.9, 1.9, 2.9)], 1),  # better in each fold by the same
         ([trial(0.2, 2.1, 3.1)], 0),  # in one lucky fold
         ([trial(0.9, 1.8, 2.8), trial(0.8, 1.7, 2.8)], 2),
-        ([trial(0.0, 2.05, 3.0), trial(0.9, 1.9, 2.9)], 2),  # the best one is no proof
+        ([trial(0.0, 2.05, 3.0), trial(0.8, 1.8, 2.8)], 2),  # the best one is no proof
+        ([trial(0.0, 2.05, 3.0), trial(0.9, 1.9, 2.9)], 0),  # a lucky standard error
         ([trial(0.1, 0.1)], 0),  # not all folds
         ([trial(0.1, 0.1, 0.1, error="ValueError")], 0),
         ([trial(1.0, 2.0, 3.0)], 0),
