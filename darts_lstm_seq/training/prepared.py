@@ -73,8 +73,8 @@ class Training:
             "windows": {name: (tuple(x.shape[1:]), x.dtype) for name, x in windows.items()},
             "shared_weights": module.shared_weights,
             "normalization": None if module.rin is None else module.rin.eps,
-            "likelihood": _settings(module.likelihood),
-            "loss": None if module.likelihood else _settings(module.train_criterion),
+            "likelihood": settings_of(module.likelihood),
+            "loss": None if module.likelihood else settings_of(module.train_criterion),
             "optimizer": (module.optimizer_cls, self._shared_optimizer_kwargs),
         }
         return str(parts)
@@ -144,9 +144,9 @@ class Training:
         return of_epochs.repeat_interleave(self.steps_per_epoch)
 
 
-def _settings(loss: Any) -> tuple[Any, ...]:
-    """Return the class and the plain attributes of a loss or a likelihood."""
+def settings_of(value: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """Return the class and the plain attributes of a loss or a likelihood, to compare it by."""
     plain = (bool, int, float, str, list, tuple, type(None))
-    values = {} if loss is None else vars(loss)
+    values = getattr(value, "__dict__", {})
     kept = {k: v for k, v in values.items() if isinstance(v, plain) and k != "training"}
-    return type(loss).__qualname__, sorted(kept.items(), key=lambda item: item[0])
+    return type(value).__qualname__, sorted(kept.items(), key=lambda item: item[0])

@@ -110,7 +110,7 @@ class Folds:
         Raises
         ------
         ValueError
-            If forecasts are not finite, or there are no known values.
+            If forecasts are not finite or start late, or there are no known values.
         """
         parts = self.parts(fold)
         forecasts, levels = _predict_quantiles(
@@ -138,6 +138,11 @@ def _predict_quantiles(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return a forecast `(T, C, Q)` of each series and its Q quantile levels."""
     likelihood = model.likelihood
+    if model.output_chunk_shift:
+        raise ValueError(
+            f"forecasts start {model.output_chunk_shift} steps late, and those right after the "
+            f"training part are scored. Use a model without `output_chunk_shift`."
+        )
     if likelihood is None:
         found = model.predict(horizon, **arguments)
         return [forecast.values()[..., None] for forecast in found], np.array([0.5])

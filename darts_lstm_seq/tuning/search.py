@@ -3,13 +3,13 @@
 Source: `scipy.stats.qmc.Sobol`; the ask-and-tell interface of Optuna.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
 import joblib
 
+from darts_lstm_seq.training.prepared import settings_of
 from darts_lstm_seq.tuning.evaluation import Trial
 from darts_lstm_seq.tuning.folds import Folds
 from darts_lstm_seq.tuning.space import Configuration, Space
@@ -51,8 +51,9 @@ class DesignSearch:
 
     def __init__(self, space: Space, n_trials: int | None, seed: int) -> None:
         self.known: list[Trial] = []
-        is_grid = space.grid_size() <= (math.inf if n_trials is None else n_trials)
-        points = space.grid() if is_grid and space.grid_size() < math.inf else space.design(seed)
+        # in its order, a part of a grid would leave most values out
+        is_grid = n_trials is not None and space.grid_size() <= n_trials
+        points = space.grid() if is_grid else space.design(seed)
         self._new = _without_repetition(points, space.default)
 
     def ask(self, count: int) -> list[Trial]:
@@ -111,7 +112,9 @@ class OptunaSearch:
             )
         study.set_user_attr(_FINGERPRINT, fingerprint)
         self.known = [
-            self._restore(trial) for trial in study.trials if _SECONDS in trial.user_attrs
+            self._restore(trial)
+            for trial in study.trials
+            if _SECONDS in trial.user_attrs and trial.params.keys() == space.entries.keys()
         ]
         self._asked: dict[int, Any] = {}
 
@@ -165,5 +168,16 @@ def _fingerprint(space: Space, folds: Folds) -> str:
     """Return a hash of everything but the space that decides the results of a configuration."""
     given = [folds.series, *folds.covariates.values()]
     values = [[(one.all_values(copy=False), str(one.start_time())) for one in of] for of in given]
-    base = {name: repr(value) for name, value in sorted(space.base.items())}
-    return str(joblib.hash([values, base, folds.horizon, folds.count]))
+    settings = [_describe(space.base), folds.horizon, folds.count]
+    return str(joblib.hash([values, repr(settings)]))
+
+
+def _describe(value: Any) -> Any:
+    """Return what tells parameters apart in any process."""
+    if isinstance(value, Mapping):
+        return sorted((str(name), _describe(part)) for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return [_describe(part) for part in value]
+    if isinstance(value, bool | int | float | str | None):
+        return repr(value)
+    return value.__qualname__ if isinstance(value, type) else repr(settings_of(value))

@@ -202,7 +202,7 @@ def _run(
     seconds = default.seconds * evaluator.trainings_per_trial / n_folds  # of a configuration
     size = search.batch if deadline == math.inf else _FIRST_BATCH
     while True:
-        affordable = _SHARE * (deadline - perf_counter()) / seconds
+        affordable = _SHARE * (deadline - perf_counter()) / max(seconds, 1e-3)
         count = int(min(size, n_trials - len(trials), affordable))
         batch = search.ask(count) if count > 0 else []
         if not batch:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from makers import sine
 
 from darts_lstm_seq import LSTMSeqModel, tune
@@ -50,6 +51,22 @@ def test_a_study_is_told_and_a_second_start_goes_on(search: Any, tmp_path: Path)
     assert len(study(tmp_path).trials) == 5
     columns = ["MASE", "standard_error", "seconds", *SPACE]
     assert second.loc[[1, 2, 3], columns].equals(table.loc[[1, 2, 3], columns])
+
+
+def test_trials_of_another_space_do_not_count_and_objects_are_told_apart(
+    search: Any, tmp_path: Path, tiny: dict[str, Any]
+) -> None:
+    def with_loss(delta: float) -> LSTMSeqModel:
+        return LSTMSeqModel(6, 3, loss_fn=torch.nn.HuberLoss(delta=delta), **tiny)
+
+    search(study=study(tmp_path), n_trials=3, model=with_loss(0.1))
+    again = search(
+        study=study(tmp_path), n_trials=3, model=with_loss(0.1), space={"n_rnn_layers": [2]}
+    )
+    assert again.table.columns[1] == "n_rnn_layers"
+    assert len(study(tmp_path).trials) == 4  # of one layer, and two
+    with pytest.raises(ValueError, match="other data"):
+        search(study=study(tmp_path), n_trials=3, model=with_loss(0.2))
 
 
 def test_dropped_and_failed_trials(search: Any) -> None:

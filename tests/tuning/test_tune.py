@@ -200,6 +200,7 @@ def test_a_budget_ends_the_search(search: Any, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(place, "perf_counter", lambda: now[0])
     found = search(n_trials=None, budget=60)
     assert 40 < now[0] <= 60
+    assert all(found.table[name].nunique() >= 2 for name in SPACE)
     assert found.table["folds"].sum() == now[0]
     assert found.table["seconds"].sum() == pytest.approx(now[0])
     now[0] = 0.0
@@ -227,6 +228,7 @@ def test_the_bar_tells_the_best_so_far(search: Any, capsys: pytest.CaptureFixtur
         ({"space": {"size": [1]}}, "'size'"),
         ({"random_state": -1}, "`random_state`"),
         ({"model": LSTMSeqModel(45, 3)}, "the default configuration cannot be trained"),
+        ({"model": LSTMSeqModel(6, 3, 1, n_epochs=1)}, "without `output_chunk_shift`"),
         ({"study": "sqlite:///study.db"}, "`study`"),
     ],
 )
