@@ -502,14 +502,18 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.gridsearch)
     def gridsearch(
-        cls, parameters: dict[str, Any], series: TimeSeries, *args: Any, **kwargs: Any
+        model_class,  # noqa: N804, as Darts calls it
+        parameters: dict,
+        series: TimeSeries,
+        *args: Any,
+        **kwargs: Any,
     ) -> tuple[Any, dict[str, Any], float]:
-        bound = _GRIDSEARCH.bind(cls, parameters, series, *args, **kwargs)
+        bound = _GRIDSEARCH.bind(model_class, parameters, series, *args, **kwargs)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
         owner = arguments.pop("model_class")
         if gridsearch.can_stack(arguments):
-            owner = gridsearch.GridModels(cls, parameters, arguments)
+            owner = gridsearch.GridModels(owner, parameters, arguments)
         return MixedCovariatesTorchModel.gridsearch.__func__(owner, **arguments)
 
     @override
