@@ -41,6 +41,7 @@ NAIVE = {
 # shortest and longest window: five seasons, less where series are shorter
 WINDOWS = {1: (3, 8), 4: (4, 20), 12: (12, 60)}
 QUANTILES = [0.1, 0.5, 0.9]
+NAMES = [f"y_q{quantile:.3f}" for quantile in QUANTILES]
 TRAINER = {**QUIET_TRAINER, "accelerator": "cpu"}
 
 
@@ -82,7 +83,8 @@ def load(name: str, every: int = 1) -> Task:
 
 
 def quantiles(model: LSTMSeqModel, task: Task) -> Quantiles:
-    return model.predict(task.horizon, task.past, predict_likelihood_parameters=True)
+    found = model.predict(task.horizon, task.past, predict_likelihood_parameters=True)
+    return [forecast[NAMES] for forecast in found]
 
 
 def zero_shot(task: Task, seed: int) -> Quantiles:
@@ -123,7 +125,8 @@ def _new_model(task: Task, seed: int) -> LSTMSeqModel:
 
 
 def _long_enough(series: Sequence[TimeSeries], model: LSTMSeqModel) -> list[TimeSeries]:
-    shortest = model.min_input_chunk_length + model.output_chunk_length
+    labels = 1 if model.pretrained_season is not None else model.output_chunk_length
+    shortest = model.min_input_chunk_length + labels
     return [target for target in series if len(target) >= shortest]
 
 
@@ -136,16 +139,22 @@ def _each_alone(task: Task, make: Callable[[], LSTMSeqModel], otherwise: Quantil
         models = [make() for _ in indices]
         fit_together(models, [{"series": task.past[index]} for index in indices])
         for index, model in zip(indices, models, strict=True):
-            forecasts[index] = model.predict(task.horizon, predict_likelihood_parameters=True)
+            found = model.predict(task.horizon, predict_likelihood_parameters=True)
+            forecasts[index] = found[NAMES]
     return forecasts
 
 
 def classical(cls: type, **kwargs: Any) -> Entrant:
-    """Return an entrant that fits one model of Darts per series."""
+    """Return an entrant that fits one model of Darts per series; naive where one is too short."""
 
     def forecast(task: Task, seed: int) -> Quantiles:
         model = cls(season_length=task.season, **kwargs)
-        return [model.fit(target).predict(task.horizon) for target in task.past]
+        return [
+            naive
+            if len(target) < model.min_train_series_length
+            else model.fit(target).predict(task.horizon)
+            for target, naive in zip(task.past, seasonal_naive(task, seed), strict=True)
+        ]
 
     return forecast
 
@@ -248,7 +257,7 @@ def main() -> None:
     table["log"] = np.log(table["relative"])
     print(np.exp(table.groupby("model")["log"].mean()).round(4).to_string())
     if args.record:
-        write("accuracy_competitions", [{str(k): v for k, v in row.items()} for row in rows])
+        write("accuracy_competitions", rows, keys=("set", "series", "model", "seed"))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def orphans(cls: type) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", list(classes()), ids=lambda cls: cls.__name__)
 def test_what_says_override_overrides(cls: type) -> None:
     assert not orphans(cls)
 

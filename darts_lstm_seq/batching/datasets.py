@@ -201,6 +201,9 @@ class BatchTrainingDataset(_BatchedDataset, SequentialTorchTrainingDataset):
     torch.Size([2, 12, 1])
     """
 
+    # steps at the end of each series that are not part of it, without values
+    n_unknown = 0
+
     def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
         weights = self.sample_weight
         if weights and weights[0].n_components not in (1, self.series[0].n_components):
@@ -224,7 +227,8 @@ class BatchTrainingDataset(_BatchedDataset, SequentialTorchTrainingDataset):
         """Return the samples that forecast steps of the last output chunk of each series."""
         if not self._buffers:
             return [0]
-        oldest, newest = self._samples.oldest, self._samples.newest
+        oldest = self._samples.oldest
+        newest = np.minimum(self._samples.newest + self.n_unknown // self.stride, oldest)
         ends = np.minimum(oldest, newest + (self.output_chunk_length - 1) // self.stride)
         return np.concatenate(
             [np.arange(a, b + 1) for a, b in zip(newest, ends, strict=True)]

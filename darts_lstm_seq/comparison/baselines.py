@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from darts_lstm_seq.model.defaults import input_chunk_length
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
-from darts_lstm_seq.model.pretrained import networks
+from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.seasons import usable_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None

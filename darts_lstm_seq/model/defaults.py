@@ -29,7 +29,7 @@ MIN_STEPS, MAX_STEPS, MIN_EPOCHS = 200, 1000, 4
 # ones, which are overfitted more easily, in proportion fewer
 COVARIATES_FULL_STEPS_WINDOW = 16
 # from pre-trained weights: more or larger steps overfit, single series and many
-FINE_TUNING_LR, FINE_TUNING_STEPS, FINE_TUNING_EPOCHS, FINE_TUNING_BATCH_SIZE = 3e-4, 10, 2, 128
+FINE_TUNING_LR, FINE_TUNING_STEPS, FINE_TUNING_EPOCHS, FINE_TUNING_BATCH_SIZE = 3e-4, 10, 4, 128
 # of the plain tutorial
 TUTORIAL_EPOCHS = 100
 # the Huber loss is quadratic up to half a standard deviation of the window

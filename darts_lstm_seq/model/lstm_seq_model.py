@@ -11,6 +11,7 @@ same.
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
 
@@ -48,7 +49,15 @@ from darts_lstm_seq.batching.datasets import (
 from darts_lstm_seq.batching.sampler import CompactDataModule
 from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
 from darts_lstm_seq.files import check_archive
-from darts_lstm_seq.model import backtest, defaults, gridsearch, persistence, pretrained, validation
+from darts_lstm_seq.model import (
+    backtest,
+    defaults,
+    gridsearch,
+    persistence,
+    pretrained,
+    pretrained_networks,
+    validation,
+)
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
@@ -314,7 +323,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             Parameters of ``LSTMSeqModel`` that concern training and prediction, such as
             ``n_epochs``, ``optimizer_kwargs``, ``batch_size``, ``random_state`` or
             ``pl_trainer_kwargs``. Without covariates the automatic ``n_epochs`` give ten steps, at
-            least two epochs, at a learning rate of 3e-4; the ``batch_size`` is 128 and static
+            least four epochs, at a learning rate of 3e-4; the ``batch_size`` is 128 and static
             covariates are not used. With ``n_epochs=0``, ``fit()`` trains nothing.
 
         Returns
@@ -333,8 +342,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Forecasts beyond the ``output_chunk_length`` of the network (8 to 48 steps) feed the median,
         or samples, back as input; a warning says that they were not measured. Covariates need
         ``fit()``: their weights start at zero, and all weights are trained as long and as fast as
-        those of a new model. If a fit makes the forecasts of the last horizon of the training
-        series worse, the weights it started from are kept.
+        those of a new model. Without covariates and sample weights, the output chunks of the newest
+        training windows go beyond the end of their series; steps that are known count. If a fit
+        makes the forecasts of the last horizon of the training series worse, the weights it started
+        from are kept.
 
         Ensembles and conformal models of Darts take the model as any other: unfitted where they fit
         it, and after ``fit()``, if only with ``n_epochs=0``, where they do not.
@@ -373,7 +384,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         with persistence.isolated_random_state():  # initial weights are drawn, to be replaced
             self.model = self._init_model()
         assert self.pretrained_season is not None
-        pretrained.load_weights(self.model, self.pretrained_season)
+        pretrained_networks.load_weights(self.model, self.pretrained_season)
         self._update_covariates_use()
         self._fit_called = True
 
@@ -621,7 +632,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
         params |= {"trainer": predictor, "dataloader_kwargs": _own_random_state()}
         setup = prediction_copy(self)._setup_for_predict(**params)
-        return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+        # members are made anew, and their initial weights drawn
+        is_drawn = self.n_members > 1
+        with persistence.isolated_random_state() if is_drawn else nullcontext():
+            return predictor.encode(setup["model"], setup["datamodule"]).numpy()
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
@@ -679,7 +693,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         max_samples_per_ts: int | None,
         stride: int = 1,
     ) -> TorchTrainingDataset:
-        return BatchTrainingDataset(
+        n_unknown = 0
+        is_plain = not (past_covariates or future_covariates or sample_weight or max_samples_per_ts)
+        is_training = not isinstance(series, ValidationSeries)
+        if self.pretrained_season is not None and is_plain and is_training and stride == 1:
+            # the labels of the newest windows, which matter most, are known in part
+            n_unknown = self.output_chunk_length - 1
+            series = pretrained.extend(series, n_unknown, self.min_input_chunk_length + 1)
+        dataset = BatchTrainingDataset(
             series=series,
             past_covariates=past_covariates,
             future_covariates=future_covariates,
@@ -691,6 +712,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             use_static_covariates=self.uses_static_covariates,
             sample_weight=sample_weight,
         )
+        dataset.n_unknown = n_unknown
+        return dataset
 
     @override
     def _build_inference_dataset(
@@ -765,7 +788,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                 setup["model"].initialize(batch, n_windows)
             else:
                 setup["model"].fit_scales(batch)
-                pretrained.load_weights(setup["model"], self.pretrained_season)
+                pretrained_networks.load_weights(setup["model"], self.pretrained_season)
                 is_ours = isinstance(train_dataset, BatchTrainingDataset)
                 newest = train_dataset.of_last_horizon() if is_ours else [0]
                 setup["model"].guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
@@ -957,7 +980,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
             self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
         path = os.fspath(path or f"{self._default_save_path()}.onnx")
-        with persistence.writing(path) as temporary:
+        with persistence.isolated_random_state(), persistence.writing(path) as temporary:
             super().to_onnx(temporary, **kwargs)
 
     @override

@@ -172,6 +172,9 @@ def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: Time
     _checkpointed({**fitted.model_params, "force_reset": True}).fit(series)
     other = copy.copy(fitted)
     other._fit_called = True
+    tiny = {name: fitted.model_params[name] for name in ("hidden_dim", "pl_trainer_kwargs")}
+    ensemble = LSTMSeqModel(12, 4, n_epochs=1, n_members=2, **tiny).fit(series)
+    zero_shot = LSTMSeqModel.from_pretrained(pl_trainer_kwargs=tiny["pl_trainer_kwargs"])
     actions: dict[str, Callable[[], object]] = {
         "copy": lambda: copy.copy(fitted),
         "deepcopy": lambda: copy.deepcopy(fitted),
@@ -184,6 +187,9 @@ def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: Time
             "kept", "logs", best=False
         ),
         "encode": lambda: fitted.encode(series),
+        "encode by an ensemble": lambda: ensemble.encode(series),
+        "forecast without training": lambda: zero_shot.predict(3, series),
+        "fit": lambda: zero_shot.fit(series, epochs=1),
     }
     for name, action in actions.items():
         before = random_states()

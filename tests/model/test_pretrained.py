@@ -18,8 +18,9 @@ from makers import following, sine, white_noise, with_gaps, with_value
 from oracles import pretrained_quantiles
 
 from darts_lstm_seq import LSTMSeqModel
-from darts_lstm_seq.model import pretrained
-from darts_lstm_seq.model.pretrained import choose_season, networks
+from darts_lstm_seq.model import pretrained_networks
+from darts_lstm_seq.model.pretrained import choose_season
+from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.stacking import fit_together
 
 SEASONS = [1, 4, 7, 12, 24, 52]
@@ -40,12 +41,12 @@ def make(trainer_kwargs: dict[str, Any]) -> Any:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Let the package read its weights from a copy that a test may damage."""
     copied = tmp_path / "weights"
-    shutil.copytree(pretrained.FOLDER, copied)
-    monkeypatch.setattr(pretrained, "FOLDER", copied)
-    for cached in (pretrained.networks, pretrained._weights):
+    shutil.copytree(pretrained_networks.FOLDER, copied)
+    monkeypatch.setattr(pretrained_networks, "FOLDER", copied)
+    for cached in (pretrained_networks.networks, pretrained_networks._weights):
         cached.cache_clear()
     yield copied
-    for cached in (pretrained.networks, pretrained._weights):
+    for cached in (pretrained_networks.networks, pretrained_networks._weights):
         cached.cache_clear()
 
 
@@ -214,6 +215,26 @@ def test_fit_adapts_and_chooses_for_good(make: Any) -> None:
     )
 
 
+def test_labels_beyond_the_end_of_a_series_are_unknown(make: Any) -> None:
+    model, series = make(4), sine(40, level=10)
+    shortest, ahead = model.min_input_chunk_length, model.output_chunk_length
+    dataset = model.prepare_training(series).dataset
+    assert len(dataset) == len(series) - shortest
+    newest = dataset[0]  # all but its first label is unknown
+    assert newest.past_target[-1] == series.values()[-2]
+    assert newest.future_target[0] == series.values()[-1]
+    assert np.isnan(newest.future_target[1:]).all()
+    guarded = [dataset[index].future_target for index in dataset.of_last_horizon()]
+    assert not np.isnan(guarded).any()
+    np.testing.assert_array_equal(guarded[0], series.values()[-ahead:])
+    # a short series has windows with some known labels only
+    short = make(4).prepare_training(series[: shortest + 1]).dataset
+    assert short.of_last_horizon() == [0]
+    assert np.isnan(short[0].future_target).sum() == ahead - 1
+    with_weights = make(4).prepare_training(series, sample_weight="linear").dataset
+    assert len(with_weights) == len(series) - shortest - ahead + 1
+
+
 @pytest.mark.parametrize("kind", ["alone", "stack"])
 def test_a_fit_that_makes_the_newest_horizon_worse_is_undone(make: Any, kind: str) -> None:
     series = [sine(60, level=10, noise=0.3), sine(70, level=10, noise=0.3, seed=1)]
@@ -246,8 +267,8 @@ def test_with_no_epoch_fit_keeps_the_weights_of_the_shortest_series(make: Any) -
 def test_a_failed_fit_leaves_the_model_as_it_was(make: Any) -> None:
     series, model = sine(60, level=10), make()
     before = model.predict(3, series)
-    with pytest.raises(ValueError, match="too short"):
-        model.fit(series[:14])
+    with pytest.raises(ValueError, match=r"`series` at index 1 is too short .* 13 steps, and 14"):
+        model.fit([series, series[:13]])
     with pytest.raises(ValueError, match=r"`series` at index 1 has a season of 4 steps"):
         model.fit([series, sine(40, "QS", season=4)])
     np.testing.assert_array_equal(model.predict(3, series).values(), before.values())
@@ -353,6 +374,10 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def replace(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -360,6 +385,15 @@ def flip(path: Path) -> None:
         (lambda folder: (folder / "season_12.safetensors").unlink(), "cannot be read.*No such"),
         (lambda folder: (folder / "networks.json").unlink(), "networks.json.*cannot be read"),
         (lambda folder: (folder / "networks.json").write_text("{"), "networks.json.*cannot be"),
+        (lambda folder: (folder / "networks.json").write_text("[]"), "networks.json.*cannot be"),
+        (
+            lambda folder: replace(folder / "networks.json", '"12": {', '"14": {'),
+            "checksum differs",
+        ),
+        (
+            lambda folder: replace(folder / "networks.json", 't": 0.0', 't": 0.4'),
+            "checksum differs",
+        ),
     ],
 )
 def test_damaged_weights_are_named_with_the_repair(
@@ -376,7 +410,7 @@ def test_without_weights_other_models_are_made(folder: Path) -> None:
 
 
 def test_weights_are_small() -> None:
-    files = list(pretrained.FOLDER.iterdir())
+    files = list(pretrained_networks.FOLDER.iterdir())
     assert {f"season_{season}.safetensors" for season in SEASONS} < {f.name for f in files}
     assert sum(file.stat().st_size for file in files) < 2e6
     assert sorted(networks()) == SEASONS
