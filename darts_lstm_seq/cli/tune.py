@@ -7,6 +7,7 @@ from typing import Any
 
 from darts_lstm_seq.cli.forecast import save_model
 from darts_lstm_seq.cli.inputs import read_inputs
+from darts_lstm_seq.files import atomic_write
 
 _BUDGET = 60.0
 
@@ -47,7 +48,8 @@ def run_tune(parsed: argparse.Namespace) -> int:
         print(f"{count} configurations failed: {error}", file=sys.stderr)
     print(found)
     ResultsFolder(parsed.out).write_tables({"tuning.csv": found.table})
-    found.plot().savefig(parsed.out / "tuning.png", dpi=150)
+    with atomic_write(parsed.out / "tuning.png") as temporary:
+        found.plot().savefig(temporary, dpi=150)
     save_model(parsed, found.model, every[0])
     print(f"written to {parsed.out}: tuning.csv, tuning.png, model.pt, model.json")
     return 0

@@ -358,11 +358,13 @@ def split_into_stacks(trainings: Sequence[Training], max_networks: int) -> Itera
 
 
 def _is_waste(stack: Sequence[Training], training: Training) -> bool:
-    """Tell whether a stack of its own takes less time than padding the others to a training."""
-    hidden = max(training.hidden_dim, stack[-1].hidden_dim)
-    size = _work(hidden, max(training.batch_size, *(other.batch_size for other in stack)))
-    own = sum(_work(other.hidden_dim, other.batch_size) for other in (*stack, training))
-    return (len(stack) + 1) * size - own > _OVERHEAD
+    """Tell whether padding all to the largest takes longer than another stack would."""
+    together = [*stack, training]
+    largest = _work(
+        max(one.hidden_dim for one in together), max(one.batch_size for one in together)
+    )
+    own = sum(_work(one.hidden_dim, one.batch_size) for one in together)
+    return len(together) * largest - own > _OVERHEAD
 
 
 def _work(hidden_dim: int, batch_size: int) -> int:

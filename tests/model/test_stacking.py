@@ -19,6 +19,7 @@ from darts_lstm_seq.model.stacking import (
     fit_together,
     unsupported_reason,
 )
+from darts_lstm_seq.training.prepared import Training
 
 FITS: list[dict[str, Any]] = [{"series": sine(length)} for length in (40, 31, 36)]
 
@@ -238,3 +239,17 @@ def test_callbacks_are_a_reason_and_none_of_them_is_not(tiny: dict[str, Any]) ->
         trainer = tiny["pl_trainer_kwargs"] | {"callbacks": callbacks}
         found = unsupported_reason(LSTMSeqModel(6, 3, **tiny | {"pl_trainer_kwargs": trainer}))
         assert (found is None) if expected is None else (expected in str(found))
+
+
+def test_a_stack_is_padded_only_where_that_is_faster(tiny: dict[str, Any]) -> None:
+    def prepared(hidden_dim: int, batch_size: int) -> Training:
+        sizes = {"hidden_dim": hidden_dim, "batch_size": batch_size}
+        return LSTMSeqModel(6, 3, **tiny | sizes).prepare_training(sine(200))
+
+    def stacked(*sizes: tuple[int, int]) -> list[list[tuple[int, int]]]:
+        stacks = stacking.split_into_stacks([prepared(*size) for size in sizes], 32)
+        return [sorted((one.hidden_dim, one.batch_size) for one in stack) for stack in stacks]
+
+    small, large = (8, 4), (128, 64)
+    assert stacked(small, (8, 8), (12, 4)) == [[small, (8, 8), (12, 4)]]
+    assert stacked(*[small] * 3, *[large] * 2) == [[small] * 3, [large] * 2]
