@@ -55,12 +55,12 @@ def test_other_likelihoods_are_sampled(tiny: dict[str, Any]) -> None:
     folds = Folds(series, 6, 2, None, None)
     model = LSTMSeqModel(6, 3, likelihood=GaussianLikelihood(), **tiny)  # two chunks
     (part,) = folds.parts(0)
-    sampled = model.fit([part]).predict(6, part, num_samples=3000, random_state=1)
+    sampled = model.fit([part]).predict(6, part, num_samples=200, random_state=0)
     changes = np.abs(part.values()[12:] - part.values()[:-12])
     expected = (
         np.mean([mql(series, sampled, q=level / 10) for level in range(1, 10)]) / changes.mean()
     )
-    assert folds.score(model, 0) == pytest.approx(expected, rel=0.05)
+    assert folds.score(model, 0) == pytest.approx(expected)
 
 
 def test_series_and_covariates_by_name() -> None:
