@@ -100,6 +100,8 @@ class Evaluator:
             if number:
                 scored = sorted((t for t in running if t.is_scored), key=lambda trial: trial.mean)
                 running = scored[: (len(scored) + 1) // 2]
+            if perf_counter() > deadline:
+                return
             self._evaluate(running, rung, deadline, on_fit)
 
     def _evaluate(

@@ -73,7 +73,8 @@ def tune(
     horizon
         Number of time steps to forecast.
     budget
-        Seconds for the search. A batch is not started if it would probably not end in time.
+        Seconds for the search. Batches are as large as will probably end in time, and no stack is
+        started later; the last one may end later.
     n_trials
         Number of configurations, the default included. By default 32 without a `budget`, and as
         many as it allows with one.

@@ -186,6 +186,28 @@ def test_an_interrupted_search_keeps_what_it_has(
         search()
 
 
+@pytest.mark.parametrize("slower", [1, 4])
+@pytest.mark.parametrize("halving", [True, False])
+def test_no_stack_starts_after_the_budget(
+    halving: bool, slower: int, search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a clock by which each training takes a second, and others than the default's more
+    now, starts = [0.0], []
+    train = stacking.train
+
+    def timed(trainings: Any, *rest: Any) -> None:
+        starts.append(now[0])
+        now[0] += len(trainings) * (slower if len(starts) > 1 else 1)
+        train(trainings, *rest)
+
+    monkeypatch.setattr(stacking, "train", timed)
+    for place in (module, evaluation):
+        monkeypatch.setattr(place, "perf_counter", lambda: now[0])
+    found = search(n_trials=None, budget=60, halving=halving)
+    assert max(starts) <= 60
+    assert len(found.table) > 3
+
+
 def test_a_budget_ends_the_search(search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # a clock by which each training takes a second
     now = [0.0]
