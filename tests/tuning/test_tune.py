@@ -186,7 +186,7 @@ def test_an_interrupted_search_keeps_what_it_has(
         search()
 
 
-@pytest.mark.parametrize("slower", [1, 4])
+@pytest.mark.parametrize("slower", [1, 20])
 @pytest.mark.parametrize("halving", [True, False])
 def test_no_stack_starts_after_the_budget(
     halving: bool, slower: int, search: Any, monkeypatch: pytest.MonkeyPatch
@@ -205,7 +205,7 @@ def test_no_stack_starts_after_the_budget(
         monkeypatch.setattr(place, "perf_counter", lambda: now[0])
     found = search(n_trials=None, budget=60, halving=halving)
     assert max(starts) <= 60
-    assert len(found.table) > 3
+    assert len(found.table) > 2
 
 
 def test_a_budget_ends_the_search(search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
