@@ -46,6 +46,8 @@ class Case:
         Name of the peer.
     target
         The ratio of the peer's seconds to ours to be reached.
+    warm_up
+        What is run before, where both sides would take too long.
     """
 
     work: str
@@ -53,6 +55,7 @@ class Case:
     peer: Callable[[], Any]
     peer_name: str
     target: float
+    warm_up: Callable[[], Any] | None = None
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -66,7 +69,10 @@ def seconds(run: Callable[[], Any]) -> float:
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
     """Run both sides in turn, `repeats` times after one warm-up, and return a row of results."""
-    case.ours(), case.peer()
+    if case.warm_up is None:
+        case.ours(), case.peer()
+    else:
+        case.warm_up()
     pairs = [(seconds(case.ours), seconds(case.peer)) for _ in range(repeats)]
     ours, peer = zip(*pairs, strict=True)
     ratios = [b / a for a, b in pairs]

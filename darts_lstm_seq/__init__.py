@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from darts_lstm_seq.comparison.compare import Comparison, compare
     from darts_lstm_seq.comparison.future import forecast
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+    from darts_lstm_seq.tuning.tune import Tuned, tune
 
 __version__ = "0.1.0"
 
@@ -20,19 +21,23 @@ _MODULES = {
     "Comparison": "comparison.compare",
     "LSTMSeqModel": "model.lstm_seq_model",
     "PrintLoss": "callbacks",
+    "Tuned": "tuning.tune",
     "baseline_models": "comparison.baselines",
     "compare": "comparison.compare",
     "forecast": "comparison.future",
+    "tune": "tuning.tune",
 }
 
 __all__ = [
     "Comparison",
     "LSTMSeqModel",
     "PrintLoss",
+    "Tuned",
     "__version__",
     "baseline_models",
     "compare",
     "forecast",
+    "tune",
 ]
 
 

@@ -7,8 +7,11 @@ happens to its result is up to the caller.
 Source: `joblib.Parallel`, which on its own stops at the first worker that dies.
 """
 
+import logging
+import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
@@ -27,6 +30,30 @@ process_lock = threading.RLock()
 
 # with fewer chunks per worker, workers are idle at the end; each chunk costs a message
 _CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25
+
+
+@contextmanager
+def quiet_logging() -> Iterator[None]:
+    """Silence Darts and Lightning, whose messages for each fit would hide the progress bar."""
+    loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
+    loggers += [
+        logging.getLogger(name)
+        # Darts makes the logger of a module when the first error is raised there
+        for name in {*logging.root.manager.loggerDict, *sys.modules}
+        if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
+    ]
+    # `disabled` instead of the level: setting a level clears the cache of every logger, which cost
+    # a tenth of a short comparison (`benchmarks/bench_scaling.py`)
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 @contextmanager

@@ -183,3 +183,21 @@ def test_help_and_version(capsys: Any) -> None:
         with pytest.raises(SystemExit, match=r"^0$"):
             main([option])
     assert "compare" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_tune_writes_a_table_a_plot_and_a_model_that_forecasts(
+    table: Path, tmp_path: Path, capsys: Any
+) -> None:
+    lines = table.read_text().splitlines(keepends=True)
+    (tmp_path / "short.csv").write_text("".join(lines[:41]))
+    out = tmp_path / "found"
+    short = ["short.csv", "--value", "sales", "--horizon", "3", "--out", str(out)]
+    assert main(["tune", *short, "--trials", "2", "--folds", "2", "--seed", "1"]) == 0
+    assert "2 configurations, 2 folds" in capsys.readouterr().out
+    assert sorted(pd.read_csv(out / "tuning.csv")["trial"]) == [0, 1]
+    assert (out / "tuning.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["forecast", *short, "--model", str(out / "model.pt")]) == 0
+    assert len(pd.read_csv(out / "future.csv")) == 3
+    assert main(["tune", *short, "--budget", "0.001"]) == 2
+    assert "`budget` is 0.001 seconds" in capsys.readouterr().err

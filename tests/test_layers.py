@@ -29,6 +29,7 @@ ORDER = [
     "callbacks",
     "data",
     "model",
+    "tuning",
     "comparison",
     "cli",
     "__main__",

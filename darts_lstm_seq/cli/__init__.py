@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from darts_lstm_seq.cli.arguments import make_parser
 from darts_lstm_seq.cli.compare import run_compare
 from darts_lstm_seq.cli.forecast import run_forecast
+from darts_lstm_seq.cli.tune import run_tune
 
-_COMMANDS = {"compare": run_compare, "forecast": run_forecast}
+_COMMANDS = {"compare": run_compare, "forecast": run_forecast, "tune": run_tune}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from darts_lstm_seq import __version__
 
@@ -10,6 +10,7 @@ from darts_lstm_seq import __version__
 MODELS = [
     "LSTMSeqModel",
     "LSTMSeqModel (global)",
+    "LSTMSeqModel (tuned)",
     "LSTMSeqModel.from_pretrained",
     "ARIMA",
     "ExponentialSmoothing",
@@ -59,10 +60,53 @@ def make_parser() -> argparse.ArgumentParser:
         help="the model.pt of an earlier forecast by an LSTM; one network for many series comes "
         "from --models 'LSTMSeqModel (global)'",
     )
+    _add_tune(commands)
     return parser
 
 
+def _add_tune(commands: Any) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="find window, batch size, hidden size and other parameters of the LSTM",
+        description="Train many configurations of the LSTM together over folds, and choose one "
+        "that is better than the default by one standard error, or keep the default. One network "
+        "is tuned for all series of a file.",
+    )
+    _add_file_options(tune)
+    _add_fold_options(tune)
+    tune.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="seconds for the search; default: 60"
+    )
+    tune.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="number of configurations; default: as many as the budget allows",
+    )
+    tune.add_argument(
+        "--study",
+        type=Path,
+        metavar="FILE.db",
+        help="SQLite file in which Optuna (python -m pip install 'darts-lstm-seq[tune]') keeps the "
+        "results; a repeated command goes on",
+    )
+    tune.add_argument(
+        "--out",
+        type=Path,
+        default=Path("darts-lstm-seq-out"),
+        help="folder for tuning.csv, tuning.png and model.pt, the chosen network fitted to all "
+        "values, for forecast --model (%(default)s)",
+    )
+
+
 def _add_options(compare: argparse.ArgumentParser) -> None:
+    """Add the options of comparisons."""
+    _add_file_options(compare)
+    _add_fold_options(compare)
+    _add_model_options(compare)
+
+
+def _add_file_options(compare: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "file",
         nargs="?",
@@ -105,15 +149,10 @@ def _add_options(compare: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="columns with one number or text per series, for the network of all series",
     )
-    compare.add_argument(
-        "--calendar",
-        action="store_true",
-        help="let the LSTM see the calendar: month, week, day of the week, hour, by the frequency",
-    )
+    compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
     compare.add_argument(
         "--holidays", metavar="COUNTRY", help="public holidays of a country (US, DE, ...)"
     )
-    compare.add_argument("--freq", help="pandas frequency of the dates (MS, W, D, h, ...)")
     compare.add_argument(
         "--date-format",
         metavar="FORMAT",
@@ -124,11 +163,24 @@ def _add_options(compare: argparse.ArgumentParser) -> None:
     )
     compare.add_argument("--decimal", help="decimal sign; default: the one that all numbers have")
     compare.add_argument("--encoding", help="encoding of the file; default: UTF-8 or UTF-16")
+
+
+def _add_fold_options(compare: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--horizon",
         type=int,
         metavar="STEPS",
         help="steps to forecast; default: by the frequency (12 months, 14 days, 24 hours, ...)",
+    )
+    compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
+    compare.add_argument("--seed", type=int, default=42, help="seed of the LSTM (%(default)s)")
+
+
+def _add_model_options(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument(
+        "--calendar",
+        action="store_true",
+        help="let the LSTM see the calendar: month, week, day of the week, hour, by the frequency",
     )
     compare.add_argument(
         "--seasonality",
@@ -136,15 +188,13 @@ def _add_options(compare: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="steps of a season; default: by the frequency",
     )
-    compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
-    compare.add_argument("--seed", type=int, default=42, help="seed of the LSTM (%(default)s)")
     compare.add_argument(
         "--models",
         nargs="+",
         choices=MODELS,
         metavar="MODEL",
-        help=f"models to compare, out of {', '.join(MODELS)}; default: all, with one network for "
-        "all series (global) in the place of one for each if there are at least 10",
+        help=f"models to compare, out of {', '.join(MODELS)}; default: all but the tuned one, with "
+        "one network for all series (global) in the place of one for each if there are at least 10",
     )
     compare.add_argument(
         "--out",

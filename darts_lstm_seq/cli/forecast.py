@@ -12,8 +12,10 @@ from darts_lstm_seq.files import atomic_write, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from darts import TimeSeries
 
     from darts_lstm_seq.comparison.compare import Comparison
+    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 
 def run_forecast(parsed: argparse.Namespace) -> int:
@@ -113,12 +115,16 @@ def _save_model(parsed: argparse.Namespace, result: "Comparison") -> bool:
     model = result.fit()
     if not isinstance(model, LSTMSeqModel):
         return False
+    save_model(parsed, model, next(iter(result.series.values())))
+    return True
+
+
+def save_model(parsed: argparse.Namespace, model: "LSTMSeqModel", series: "TimeSeries") -> None:
+    """Write model.pt, and the options of the file that it was trained on as model.json."""
     file = parsed.out / "model.pt"
     model.save(str(file))
     options = {name: getattr(parsed, name) for name in FILE_OPTIONS}
-    components = next(iter(result.series.values())).components
-    options["value"] = options["value"] or list(components)
+    options["value"] = options["value"] or list(series.components)
     options["categories"] = parsed.categories
     # tied to the model: a process that is killed before this line leaves the options of another
     write_json(file.with_suffix(".json"), {"options": options, "model_sha256": _checksum(file)})
-    return True

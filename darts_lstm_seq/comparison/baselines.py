@@ -14,14 +14,17 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.utils import SeasonalityMode
 from typing_extensions import override
 
+from darts_lstm_seq.model.defaults import input_chunk_length
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.pretrained_networks import networks
-from darts_lstm_seq.model.seasons import find_seasonality
+from darts_lstm_seq.model.seasons import usable_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
 # one network for all series of a comparison: a global model
 GLOBAL = "LSTMSeqModel (global)"
+# parameters are tuned on the training part of the first fold, see `Evaluation.make_model`
+TUNED = "LSTMSeqModel (tuned)"
 # of at least so many series, by default
 MIN_GLOBAL_SERIES = 10
 
@@ -79,10 +82,7 @@ def _theta(season: int, horizon: int, length: int, random_state: int) -> Forecas
 
 
 def _lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
-    # three seasons of input show the repetition; half of the training part is left for windows
-    wanted = max(3 * season, 2 * horizon)
-    input_length = max(1, min(wanted, (length - horizon) // 2))
-    return _quantile_lstm(input_length, horizon, random_state)
+    return _quantile_lstm(input_chunk_length(season, horizon, length), horizon, random_state)
 
 
 def _global_lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
@@ -122,6 +122,7 @@ def _pretrained(season: int, horizon: int, length: int, random_state: int) -> Fo
 MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
     GLOBAL: _global_lstm,
+    TUNED: _lstm,
     "LSTMSeqModel.from_pretrained": _pretrained,
     "ARIMA": _arima,
     "ExponentialSmoothing": _exponential_smoothing,
@@ -129,6 +130,8 @@ MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "NaiveSeasonal": lambda season, *_: NaiveSeasonal(K=season),
     "NaiveDrift": lambda *_: NaiveDrift(),
 }
+# tuning takes the time of many models, so it is there on request alone
+_UNTUNED = [name for name in MODELS if name != TUNED]
 
 
 def check_models(models: Models) -> list[str]:
@@ -149,7 +152,7 @@ def check_models(models: Models) -> list[str]:
             f"`models` must be a list of names out of {list(MODELS)}, or a mapping of names to "
             f"Darts models ({{'mine': ...}}), received {models!r}."
         )
-    names = list(MODELS) if models is None else list(dict.fromkeys(models))
+    names = _UNTUNED if models is None else list(dict.fromkeys(models))
     if not names or any(name not in MODELS for name in names):
         raise ValueError(f"`models` must be names out of {list(MODELS)}, received {names}.")
     return names
@@ -158,7 +161,7 @@ def check_models(models: Models) -> list[str]:
 def default_models(n_series: int) -> list[str]:
     """Return the names of the default models: with many series, one network for all of them."""
     left_out = "LSTMSeqModel" if n_series >= MIN_GLOBAL_SERIES else GLOBAL
-    return [name for name in MODELS if name != left_out]
+    return [name for name in _UNTUNED if name != left_out]
 
 
 def make_model(models: Models, name: str, *sizes: int) -> ForecastingModel:
@@ -205,9 +208,3 @@ def baseline_models(
     season = usable_seasonality(series, len(series), seasonality)
     sizes = season, horizon, len(series), random_state
     return {name: make_model(None, name, *sizes) for name in default_models(1)}
-
-
-def usable_seasonality(series: TimeSeries, length: int, seasonality: int | None) -> int:
-    """Return the season of models that are fitted to so many steps of a series; 1 for none."""
-    season = find_seasonality(series) if seasonality is None else seasonality
-    return 1 if 2 * season > length else season  # less than two seasons tell nothing of it

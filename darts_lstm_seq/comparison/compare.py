@@ -78,9 +78,9 @@ def compare(
         years, 4 quarters, 12 months, 13 weeks, 14 days, a day of shorter steps, or 12 steps of an
         integer index, and less for short series.
     models
-        Names out of `MODELS`, or a mapping of names to Darts models. By default all of `MODELS`,
-        with one network for all series ("LSTMSeqModel (global)") in the place of one network for
-        each ("LSTMSeqModel") if there are at least 10.
+        Names out of `MODELS`, or a mapping of names to Darts models. By default all of `MODELS` but
+        "LSTMSeqModel (tuned)", with one network for all series ("LSTMSeqModel (global)") in the
+        place of one network for each ("LSTMSeqModel") if there are at least 10.
         `baseline_models` creates those of `MODELS`, to be changed or to stand beside your own.
         Univariate models are fitted to each component separately. Models with a likelihood are
         scored by the median of their forecast.
@@ -150,6 +150,9 @@ def compare(
     one of more than 24 steps. The models of `MODELS` run on one
     thread. Darts models that you pass run with your settings, on one thread if there are several
     workers.
+
+    The parameters of "LSTMSeqModel (tuned)" are those that `tune` finds on the training part of the
+    first fold, so that no scored value takes part in the choice; `fit_seconds` holds the search.
 
     All folds of an `LSTMSeqModel` are trained together. A `ConformalModel` of Darts is not
     refitted: it calibrates the fitted model that it holds.

@@ -8,9 +8,6 @@ Source: the loop of Darts' `historical_forecasts(retrain=True)`, written out wit
 that fitting and predicting are timed separately.
 """
 
-import logging
-import sys
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,10 +28,10 @@ from tqdm.auto import tqdm
 
 from darts_lstm_seq.comparison.baselines import (
     GLOBAL,
+    TUNED,
     Models,
     check_models,
     make_model,
-    usable_seasonality,
 )
 from darts_lstm_seq.comparison.global_fit import evaluate_globally
 from darts_lstm_seq.comparison.inputs import Inputs, calendar_encoders
@@ -49,11 +46,15 @@ from darts_lstm_seq.comparison.scoring import (
 )
 from darts_lstm_seq.comparison.time_limit import time_limit
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.model.seasons import usable_seasonality
 from darts_lstm_seq.model.stacking import fit_together
-from darts_lstm_seq.parallel import process_lock
+from darts_lstm_seq.parallel import process_lock, quiet_logging
+from darts_lstm_seq.tuning.tune import tune
 
 # other models would have to be told of the encoders by their users
-_WITH_CALENDAR = ("LSTMSeqModel", GLOBAL)
+_WITH_CALENDAR = ("LSTMSeqModel", GLOBAL, TUNED)
+# of the tuned model; its folds lie within the training part, which may be short
+_TRIALS, _MIN_TUNING_FOLDS, _MAX_TUNING_FOLDS = 16, 2, 3
 OVER_LIMIT = "TimeoutError: over the time limit"
 
 
@@ -112,15 +113,31 @@ class Evaluation:
         return check_models(self.models)
 
     def make_model(
-        self, name: str, season: int, train_length: int, series: TimeSeries
+        self, name: str, season: int, train_length: int, inputs: Inputs
     ) -> ForecastingModel:
-        """Return an untrained model, which encodes the calendar of a series if that is wanted."""
+        """Return an untrained model, which encodes the calendar of a series if that is wanted.
+
+        The tuned one sees the first `train_length` steps of the series alone.
+        """
         sizes = season, self.horizon, train_length, self.random_state
         model = make_model(self.models, name, *sizes)
-        if not (self.calendar and name in _WITH_CALENDAR and isinstance(model, LSTMSeqModel)):
+        if self.calendar and name in _WITH_CALENDAR and isinstance(model, LSTMSeqModel):
+            encoders = {"add_encoders": calendar_encoders(inputs.series)}
+            model = LSTMSeqModel(**{**model.model_params, **encoders})
+        if name != TUNED or isinstance(self.models, Mapping):
             return model
-        encoders = {"add_encoders": calendar_encoders(series)}
-        return LSTMSeqModel(**{**model.model_params, **encoders})
+        folds = min(_MAX_TUNING_FOLDS, (train_length - max(2 * self.horizon, 4)) // self.horizon)
+        found = tune(
+            inputs.series[:train_length],
+            self.horizon,
+            n_trials=_TRIALS,
+            folds=max(folds, _MIN_TUNING_FOLDS),
+            model=model,
+            random_state=self.random_state,
+            show_progress=False,
+            **inputs.covariates,
+        )
+        return LSTMSeqModel(**found.best_params)
 
     def used_covariates(self, name: str, model: ForecastingModel, inputs: Inputs) -> str | None:
         """Return what a model uses of the covariates that there are; `None` if there are none."""
@@ -213,11 +230,14 @@ class Evaluation:
         check_series(series, self.horizon, self.folds)
         train_length = len(series) - self.folds * self.horizon
         season = self.season(series, train_length)
-        model = self.make_model(task.model, season, train_length, series)
+        start = perf_counter()
+        model = self.make_model(task.model, season, train_length, inputs)
+        made = perf_counter()
         forecasts, fit_seconds, predict_seconds = _forecast_folds(
             model, inputs, self.horizon, self.folds, on_fold
         )
         scores, frame = score(series, forecasts, season)
+        fit_seconds += made - start  # tuning
         seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
         used = {"covariates": self.used_covariates(task.model, model, inputs)}
         return {"seasonality": season, **scores, **seconds, **used}, frame
@@ -319,27 +339,3 @@ def _fit_folds(
     else:
         for part in training_parts:
             yield model.untrained_model().fit(part, **covariates)
-
-
-@contextmanager
-def quiet_logging() -> Iterator[None]:
-    """Silence Darts and Lightning, whose messages for each fit would hide the progress bar."""
-    loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
-    loggers += [
-        logging.getLogger(name)
-        # Darts makes the logger of a module when the first error is raised there
-        for name in {*logging.root.manager.loggerDict, *sys.modules}
-        if name.startswith(("darts.", "pytorch_lightning.", "lightning_fabric"))
-    ]
-    # `disabled` instead of the level: setting a level clears the cache of every logger, which cost
-    # a tenth of a short comparison (`benchmarks/bench_scaling.py`)
-    before = [logger.disabled for logger in loggers]
-    for logger in loggers:
-        logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, disabled in zip(loggers, before, strict=True):
-            logger.disabled = disabled

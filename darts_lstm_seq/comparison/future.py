@@ -19,14 +19,20 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.comparison.baselines import GLOBAL
 from darts_lstm_seq.comparison.conformal import add_interval
-from darts_lstm_seq.comparison.evaluation import Evaluation, filled, prepare, quiet_logging
+from darts_lstm_seq.comparison.evaluation import Evaluation, filled, prepare
 from darts_lstm_seq.comparison.global_fit import fit_arguments, make_global, model_error
 from darts_lstm_seq.comparison.global_fit import forecast as forecast_globally
 from darts_lstm_seq.comparison.inputs import Inputs, Series, inputs_by_name
 from darts_lstm_seq.comparison.quantiles import Forecast, predict_quantiles
 from darts_lstm_seq.comparison.scoring import to_frame
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
-from darts_lstm_seq.parallel import chunk_ranges, count_workers, process_lock, run_chunks
+from darts_lstm_seq.parallel import (
+    chunk_ranges,
+    count_workers,
+    process_lock,
+    quiet_logging,
+    run_chunks,
+)
 
 _COLUMNS = ["series", "time", "component", "forecast", "lower", "upper", "error"]
 
@@ -173,7 +179,7 @@ def _fit_one(evaluation: Evaluation, name: str, inputs: Inputs) -> ForecastingMo
     if not length or np.isnan(inputs.series.values(copy=False)).all():
         raise ValueError("`series` holds nothing but missing values (NaN).")
     season = evaluation.season(inputs.series, length)
-    given = evaluation.make_model(name, season, length, inputs.series)
+    given = evaluation.make_model(name, season, length, inputs)
     model, usable = prepare(given, inputs)
     if isinstance(model, ConformalModel):  # calibrates a model that is fitted already
         return model

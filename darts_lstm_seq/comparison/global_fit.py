@@ -125,7 +125,7 @@ def make_global(
     some = next((given.series for key, given in inputs.items() if key not in errors), None)
     if some is None:  # nothing to train on
         some = TimeSeries.from_values(np.zeros(2))
-    model = evaluation.make_model(GLOBAL, season, min(lengths, default=1), some)
+    model = evaluation.make_model(GLOBAL, season, min(lengths, default=1), Inputs(some))
     assert isinstance(model, LSTMSeqModel)
     return model, season, errors
 

@@ -134,7 +134,7 @@ def _run_stacked(
         prepared = [fold for _, recorded in waiting for fold in recorded.prepared]
         if len(prepared) < model.folds_per_stack and index + 1 < len(jobs):
             continue
-        train_stacks(model, prepared, show_progress)
+        train_stacks(prepared, model.folds_per_stack, show_progress)
         for waiting_job, recorded in waiting:
             replayer = FoldReplayer([fitted for fitted, _ in recorded.prepared])
             retrain = replay_decisions(waiting_job["retrain"], decisions)

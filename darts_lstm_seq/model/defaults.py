@@ -75,6 +75,25 @@ def patch_length(input_chunk_length: int) -> int:
     return max(p for p in range(1, longest + 1) if input_chunk_length % p == 0)
 
 
+def input_chunk_length(season: int, horizon: int, length: int) -> int:
+    """Return the window that suits a series, where nothing else is known about it.
+
+    Three seasons show the repetition; half of the training part is left for windows.
+
+    Parameters
+    ----------
+    season, horizon, length
+        Of the series, in time steps: its season, the steps to forecast, those to train on.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.model.defaults import input_chunk_length
+    >>> input_chunk_length(12, 12, 108), input_chunk_length(12, 12, 60)
+    (36, 24)
+    """
+    return max(1, min(max(3 * season, 2 * horizon), (length - horizon) // 2))
+
+
 def is_low_data(n_windows: int, input_chunk_length: int, output_chunk_length: int) -> bool:
     """Tell whether there are so few training windows that the LSTM would overfit them.
 

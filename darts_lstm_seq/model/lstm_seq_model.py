@@ -52,6 +52,7 @@ from darts_lstm_seq.files import check_archive
 from darts_lstm_seq.model import (
     backtest,
     defaults,
+    gridsearch,
     persistence,
     pretrained,
     pretrained_networks,
@@ -62,7 +63,7 @@ from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.stack import Training
+from darts_lstm_seq.training.prepared import Training
 
 logger = get_logger(__name__)
 
@@ -86,6 +87,7 @@ _MAX_INITIAL_SAMPLES = 512
 
 # signatures by which positional arguments get their names
 _FIT = inspect.signature(MixedCovariatesTorchModel.fit)
+_GRIDSEARCH = inspect.signature(MixedCovariatesTorchModel.gridsearch.__func__)
 _PREDICT = inspect.signature(MixedCovariatesTorchModel.predict)
 _PREDICT_FROM_DATASET = inspect.signature(MixedCovariatesTorchModel.predict_from_dataset)
 
@@ -501,9 +503,29 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         bound = inspect.signature(loop).bind(series, *args, **kwargs)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
-        if self.is_zero_shot and self.backtest_hooks is None:
+        if self.backtest_hooks is not None:  # a grid search trains the folds
+            return loop(**arguments)
+        if self.is_zero_shot:
             return pretrained.historical_forecasts(self, arguments)
         return backtest.historical_forecasts(self, loop, arguments)
+
+    @classmethod
+    @override
+    @_documented_as(MixedCovariatesTorchModel.gridsearch)
+    def gridsearch(
+        model_class,  # noqa: N804, as Darts calls it
+        parameters: dict,
+        series: TimeSeries,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Any, dict[str, Any], float]:
+        bound = _GRIDSEARCH.bind(model_class, parameters, series, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = dict(bound.arguments)
+        owner = arguments.pop("model_class")
+        if gridsearch.can_stack(arguments):
+            owner = gridsearch.GridModels(owner, parameters, arguments)
+        return MixedCovariatesTorchModel.gridsearch.__func__(owner, **arguments)
 
     @override
     def untrained_model(self) -> Self:

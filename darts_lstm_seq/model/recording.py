@@ -21,7 +21,7 @@ from darts.utils.utils import generate_index
 
 from darts_lstm_seq.compat import time_index
 from darts_lstm_seq.model.stacking import CannotStackError
-from darts_lstm_seq.training.stack import Training
+from darts_lstm_seq.training.prepared import Training
 
 if TYPE_CHECKING:
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel

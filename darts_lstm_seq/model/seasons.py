@@ -28,6 +28,12 @@ def find_seasonality(series: TimeSeries) -> int:
     return max(1, round(steps)) if abs(steps - round(steps)) < 0.3 else 1
 
 
+def usable_seasonality(series: TimeSeries, length: int, seasonality: int | None) -> int:
+    """Return the season of models that are fitted to so many steps of a series; 1 for none."""
+    season = find_seasonality(series) if seasonality is None else seasonality
+    return 1 if 2 * season > length else season  # less than two seasons tell nothing of it
+
+
 def detect_season(series: TimeSeries, candidates: Iterable[int]) -> int:
     """Return the season that the newest steps of a series show, in time steps; 1 for none.
 

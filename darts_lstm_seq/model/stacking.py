@@ -6,22 +6,50 @@ cannot be stacked is fitted one by one; the reason is logged (level DEBUG).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from darts.logging import get_logger
 from darts.utils.likelihood_models.torch import DirichletLikelihood
+from torch import nn
 
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
 from darts_lstm_seq.compat import TorchDataModule, has_prior
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.stack import ELEMENTWISE, LOSSES, SCHEDULERS, Training, train
+from darts_lstm_seq.training.prepared import Training
+from darts_lstm_seq.training.stack import train
 
 if TYPE_CHECKING:
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 logger = get_logger(__name__)
+
+# optimisers that are elementwise, with steps proportional to the learning rate
+ELEMENTWISE = (
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.Adamax,
+    torch.optim.AdamW,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.SGD,
+)
+# losses that are a mean over labels
+LOSSES = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
+# schedulers that set only the learning rate, by nothing but the epoch
+SCHEDULERS = (
+    torch.optim.lr_scheduler.ConstantLR,
+    torch.optim.lr_scheduler.CosineAnnealingLR,
+    torch.optim.lr_scheduler.CosineAnnealingWarmRestarts,
+    torch.optim.lr_scheduler.ExponentialLR,
+    torch.optim.lr_scheduler.LambdaLR,
+    torch.optim.lr_scheduler.LinearLR,
+    torch.optim.lr_scheduler.MultiplicativeLR,
+    torch.optim.lr_scheduler.MultiStepLR,
+    torch.optim.lr_scheduler.PolynomialLR,
+    torch.optim.lr_scheduler.StepLR,
+)
 
 # trainer parameters that neither add hooks nor ask for more than one device
 SINGLE_DEVICE_TRAINER_PARAMS = {
@@ -51,6 +79,11 @@ _FIT_ARGUMENTS = {
 }
 # bytes of the training windows of one stack: larger trainings keep a processor busy on their own
 _MAX_BYTES = 2**28
+# what a step takes however small the networks are, 1.6 ms, in units of `_work` for windows of four
+# patches (`benchmarks/bench_tune.py`)
+_OVERHEAD = 500_000
+# trainer parameters that do not matter to a stack
+_NO_INFLUENCE = ("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "max_epochs")
 
 
 class CannotStackError(Exception):
@@ -177,11 +210,16 @@ def fit_together(
     Parameters
     ----------
     models
-        Copies of one model: they may differ in nothing but their random state and weights.
+        The models, which may differ in any parameter.
     fit_arguments
         For each model, the arguments of its `fit`, by name.
     show_progress
         Whether to show a bar that counts the epochs of all stacked networks.
+
+    Raises
+    ------
+    ValueError
+        If a model cannot be fitted.
 
     Examples
     --------
@@ -195,51 +233,140 @@ def fit_together(
     >>> [len(fitted.predict(3)) for fitted in models]
     [3, 3, 3]
     """
+    for stack in fit_in_stacks(models, fit_arguments, show_progress):
+        for error in stack.values():
+            if error is not None:
+                raise error
+
+
+def fit_in_stacks(
+    models: Sequence["LSTMSeqModel"],
+    fit_arguments: Sequence[dict[str, Any]],
+    show_progress: bool = False,
+) -> Iterator[dict[int, Exception | None]]:
+    """Yield the indices of the models of each stack once it is trained, with their errors if any.
+
+    Models that take Darts' `fit`, or cannot be trained, come first, as stacks of one; see
+    `fit_together`.
+    """
     prepared: list[tuple[LSTMSeqModel, Training]] = []
-    for model, arguments in zip(models, fit_arguments, strict=True):
-        reason = unsupported_reason(model, arguments)
-        if reason is None:
-            try:
-                prepared.append((model, model.prepare_training(**arguments)))
+    indices = []
+    for index, (model, arguments) in enumerate(zip(models, fit_arguments, strict=True)):
+        try:
+            training = _prepare(model, arguments)
+            if training is not None:
+                prepared.append((model, training))
+                indices.append(index)
                 continue
-            except CannotStackError as error:
-                reason = str(error)
-        logger.debug("A model is fitted alone: %s.", reason)
-        model.fit(**arguments)
-    if prepared:
-        train_stacks(prepared[0][0], prepared, show_progress)
+            model.fit(**arguments)
+        except Exception as error:
+            yield {index: error}
+        else:
+            yield {index: None}
+    max_networks = max((model.folds_per_stack for model in models), default=1)
+    for places in _train_each(prepared, max_networks, show_progress):
+        yield {indices[place]: prepared[place][1].error for place in places}
+
+
+def _prepare(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Training | None:
+    """Return a training that can be part of a stack, or `None` if the model needs its own `fit`."""
+    reason = unsupported_reason(model, arguments)
+    if reason is None:
+        try:
+            training = model.prepare_training(**arguments)
+            # an optimiser or scheduler that cannot be created is the error of this model alone
+            training.optimizer_defaults, training.lr_factors()
+            return training
+        except CannotStackError as error:
+            reason = str(error)
+    logger.debug("A model is fitted alone: %s.", reason)
+    return None
 
 
 def train_stacks(
-    model: "LSTMSeqModel",
-    prepared: Sequence[tuple["LSTMSeqModel", Training]],
-    show_progress: bool,
+    prepared: Sequence[tuple["LSTMSeqModel", Training]], max_networks: int, show_progress: bool
 ) -> None:
     """Train what was prepared in stacks, and make the models fitted ones.
 
     Parameters
     ----------
-    model
-        Says how to train: parameters of the trainer, number of networks per stack.
     prepared
-        Copies of `model`, each with its training.
+        Models, each with its training.
+    max_networks
+        Largest number of networks in a stack.
     show_progress
         Whether to show a bar that counts the epochs of all networks.
+
+    Raises
+    ------
+    ValueError
+        If a training diverges.
     """
-    params = {k: v for k, v in model.trainer_params.items() if k in SINGLE_DEVICE_TRAINER_PARAMS}
-    for stack in split_into_stacks([training for _, training in prepared], model.folds_per_stack):
-        train(stack, params, show_progress)
-    for fitted, training in prepared:
-        fitted.finish_training(training)
+    for places in _train_each(prepared, max_networks, show_progress):
+        for place in places:
+            error = prepared[place][1].error
+            if error is not None:
+                raise error
+
+
+def _train_each(
+    prepared: Sequence[tuple["LSTMSeqModel", Training]], max_networks: int, show_progress: bool
+) -> Iterator[list[int]]:
+    """Train stack by stack; yield the places of what was trained, those with an `error`, too."""
+    places = {id(training): place for place, (_, training) in enumerate(prepared)}
+    by_trainer: dict[str, list[tuple[LSTMSeqModel, Training]]] = {}
+    for model, training in prepared:
+        params = {k: v for k, v in _trainer_params(model).items() if k not in _NO_INFLUENCE}
+        by_trainer.setdefault(str(sorted(params.items())), []).append((model, training))
+    for pairs in by_trainer.values():
+        trainings = [training for _, training in pairs]
+        for stack in split_into_stacks(trainings, max_networks):
+            try:
+                train(stack, _trainer_params(pairs[0][0]), show_progress)
+            except Exception as error:  # such as too little memory
+                for training in stack:
+                    training.error = error
+            trained = [places[id(training)] for training in stack]
+            for place in trained:
+                fitted, training = prepared[place]
+                if training.error is None:
+                    fitted.finish_training(training)
+            yield trained
+
+
+def _trainer_params(model: "LSTMSeqModel") -> dict[str, Any]:
+    params = model.trainer_params
+    return {k: v for k, v in params.items() if k in SINGLE_DEVICE_TRAINER_PARAMS}
 
 
 def split_into_stacks(trainings: Sequence[Training], max_networks: int) -> Iterator[list[Training]]:
-    """Yield trainings of one structure and similar length, in stacks that are not too large."""
+    """Yield trainings of one structure and similar size, in stacks that are not too large."""
     # trainings with gaps in their past have inputs for a mask, others have none
-    ordered = sorted(trainings, key=lambda training: (training.structure, training.n_steps))
-    for _, group in groupby(ordered, key=lambda training: training.structure):
-        alike = list(group)
+    ordered = sorted(trainings, key=lambda t: (t.structure, t.hidden_dim, t.batch_size))
+    groups: list[list[Training]] = []
+    for training in ordered:
+        last = groups[-1] if groups else []
+        if not last or training.structure != last[0].structure or _is_waste(last, training):
+            groups.append([])
+        groups[-1].append(training)
+    for alike in groups:
+        alike.sort(key=lambda training: training.n_steps)
         n_bytes = sum(training.size for training in alike)
         n_stacks = max(-(-len(alike) // max_networks), -(-n_bytes // _MAX_BYTES))
         size = -(-len(alike) // n_stacks)  # equal sizes: a network alone gains nothing
         yield from (alike[first : first + size] for first in range(0, len(alike), size))
+
+
+def _is_waste(stack: Sequence[Training], training: Training) -> bool:
+    """Tell whether padding all to the largest takes longer than another stack would."""
+    together = [*stack, training]
+    largest = _work(
+        max(one.hidden_dim for one in together), max(one.batch_size for one in together)
+    )
+    own = sum(_work(one.hidden_dim, one.batch_size) for one in together)
+    return len(together) * largest - own > _OVERHEAD
+
+
+def _work(hidden_dim: int, batch_size: int) -> int:
+    """Return how much a network computes in a step, relative to `_OVERHEAD`."""
+    return batch_size * hidden_dim * (hidden_dim + 50)

@@ -8,6 +8,8 @@ Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks fro
 `torch.nn.Dropout` implements it.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -56,11 +58,13 @@ class Masks:
         """
         noise = torch.empty(max(self.rows, len(x)), *x.shape[1:], device=x.device)
         self.fill(noise)
-        return _dropout(x, noise[: len(x)], p)
+        return x * (noise[: len(x)] >= p).to(x.dtype).div_(1 - p)
 
 
-def apply_stacked(masks: list[Masks], x: Tensor, p: float) -> Tensor:
-    """Apply dropout to stacked networks, each with its own masks.
+def apply_stacked(
+    masks: Sequence[Masks], x: Tensor, rates: Sequence[float], hidden_dims: Sequence[int]
+) -> Tensor:
+    """Apply dropout to stacked networks, each with its own masks and rate.
 
     Parameters
     ----------
@@ -68,18 +72,25 @@ def apply_stacked(masks: list[Masks], x: Tensor, p: float) -> Tensor:
         The masks of the K networks.
     x
         Their units `(K, H, B)`, or `(N, K, H, B)`.
-    p
-        Dropout rate.
+    rates
+        Their dropout rates.
+    hidden_dims
+        Their numbers of units, of which smaller networks have less than H.
     """
-    hidden, batch = x.shape[-2:]
+    count, hidden, batch = x.shape[-3:]
     # drawn in the order of a network alone; rows beyond the batch of a network stay zero
-    noise = torch.zeros(len(masks), batch, *x.shape[:-3], hidden, device=x.device)  # (K, B, N, H)
-    for network_masks, network_noise in zip(masks, noise, strict=True):
-        network_masks.fill(network_noise[: network_masks.rows])
+    noise = torch.zeros(count, batch, *x.shape[:-3], hidden, device=x.device)  # (K, B, N, H)
+    for network_masks, rate, own, network_noise in zip(
+        masks, rates, hidden_dims, noise, strict=False
+    ):
+        if rate:  # a network without dropout draws nothing
+            part = network_noise[: network_masks.rows, ..., :own]
+            drawn = part.contiguous()  # itself, unless some units are padding
+            network_masks.fill(drawn)
+            if drawn is not part:
+                part.copy_(drawn)
     # (K, H, B) or (N, K, H, B)
     noise = noise.transpose(-1, 1) if x.dim() == 3 else noise.permute(2, 0, 3, 1)
-    return _dropout(x, noise, p)
-
-
-def _dropout(x: Tensor, noise: Tensor, p: float) -> Tensor:
-    return x * (noise >= p).to(x.dtype).div_(1 - p)
+    limits = torch.tensor(rates, device=x.device).view(-1, 1, 1)  # (K, 1, 1)
+    kept = torch.tensor([1 - rate for rate in rates], dtype=x.dtype, device=x.device)
+    return x * (noise >= limits).to(x.dtype).div_(kept.view(-1, 1, 1))

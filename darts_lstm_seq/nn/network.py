@@ -89,6 +89,7 @@ class LSTMSeqNetwork(nn.Module):
         super().__init__()
         self.output_chunk_length = output_chunk_length
         self.output_dim = output_dim
+        self.hidden_dim = hidden_dim
         self.patch_length = patch_length
         self.mask_inputs = mask_inputs
 

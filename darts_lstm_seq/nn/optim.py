@@ -1,4 +1,4 @@
-"""Optimisation of stacked networks: a learning rate and a gradient norm for each network.
+"""Optimisation of stacked networks: learning rate, weight decay and gradient norm of each.
 
 PyTorch's optimisers and `clip_grad_norm_` treat a stacked tensor `(K, ...)` as one network. The
 learning-rate schedules themselves are computed in the package `training`.
@@ -87,3 +87,39 @@ def clip_grad_norm_per_network(parameters: Iterable[nn.Parameter], max_norm: flo
     factors = (max_norm / (norms + 1e-6)).clamp(max=1)  # the epsilon of `clip_grad_norm_`
     for gradient in gradients:
         gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def decay_weights_per_network(
+    parameters: Iterable[nn.Parameter], decays: Tensor, lr: float | None
+) -> None:
+    """Decay the weights of each network; call it after the gradients, before the optimiser's step.
+
+    The optimiser's own weight decay must be zero.
+
+    Parameters
+    ----------
+    parameters
+        The stacked parameters, `(K, ...)` each.
+    decays
+        Weight decay of each network, `(K,)`.
+    lr
+        Learning rate of an optimiser with decoupled weight decay, such as AdamW; `None` adds the
+        decay to the gradients, as other optimisers do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from darts_lstm_seq.nn.optim import decay_weights_per_network
+    >>> weights = torch.nn.Parameter(torch.full((2, 1), 8.0))
+    >>> weights.grad = torch.zeros_like(weights)
+    >>> decay_weights_per_network([weights], torch.tensor([0.0, 0.5]), lr=None)
+    >>> weights.grad.flatten()
+    tensor([0., 4.])
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            decay = decays.view(-1, *[1] * (parameter.dim() - 1)).to(parameter)  # (K, 1, ...)
+            if lr is None:
+                parameter.grad.addcmul_(decay, parameter.detach())
+            else:
+                parameter.data.mul_(1 - lr * decay)

@@ -5,17 +5,17 @@ it busy. `StackedNetwork` computes exactly what K ordinary networks of `network.
 layer itself is in `stacked_lstm.py`; batches, losses, optimisers and the training loop are left to
 the caller.
 
-Source: our own; weights are stacked by `torch.func.stack_module_state`. Speed:
-`benchmarks/bench_backtest.py`.
+Source: our own. Speed: `benchmarks/bench_backtest.py`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state
+from torch.nn.functional import pad
 
 from darts_lstm_seq.nn.dropout import apply_stacked
 from darts_lstm_seq.nn.imputation import impute
@@ -48,7 +48,8 @@ class StackedNetwork(nn.Module):
     Raises
     ------
     ValueError
-        If the networks differ in more than the values of their weights and skips.
+        If the networks differ in more than the values of their weights and skips, if they
+        have masks, dropout rates.
 
     Examples
     --------
@@ -68,11 +69,18 @@ class StackedNetwork(nn.Module):
         super().__init__()
         _check_equal(networks)
         first = networks[0]
+        # smaller networks get units with zero weights, which have zero gradients
+        self._hidden_dims = [network.hidden_dim for network in networks]
+        hidden = max(self._hidden_dims)
+        states = [dict(network.named_parameters()) for network in networks]
         # names as in the ordinary network, where a dot cannot be part of a name
         self.weights = nn.ParameterDict(
             {
-                name.replace(".", "/"): nn.Parameter(stacked, stacked.requires_grad)
-                for name, stacked in stack_module_state(list(networks))[0].items()
+                name.replace(".", "/"): nn.Parameter(
+                    torch.stack([_resized(name, state[name].detach(), hidden) for state in states]),
+                    weight.requires_grad,
+                )
+                for name, weight in states[0].items()
             }
         )
         reduced = {id(weight) for weight in first.reduced_lr_parameters()}
@@ -88,6 +96,11 @@ class StackedNetwork(nn.Module):
         self.target_dim = first.target_dim
         self.skip_outputs = first.skip_outputs
         self.dropouts = deepcopy(first.dropouts)
+        # of each layer and network; masks for each call of each network, or none
+        self._dropout_rates = [
+            [_rate(network.dropouts[layer]) for network in networks]
+            for layer in range(len(first.dropouts))
+        ]
         self.masks = [network.masks for network in networks]
         self.has_future = first.future_head is not None
         self.has_skip = first.skip is not None
@@ -101,7 +114,9 @@ class StackedNetwork(nn.Module):
         networks
             As many as there are in the stack.
         """
-        for name, stacked in stack_module_state(list(networks))[1].items():
+        buffers = [dict(network.named_buffers()) for network in networks]
+        for name in buffers[0]:
+            stacked = torch.stack([of_network[name] for of_network in buffers])
             self.register_buffer(name.replace(".", "/"), stacked)
 
     def forward(
@@ -131,11 +146,11 @@ class StackedNetwork(nn.Module):
         flat_static = None if static is None else static.flatten(0, 1)  # (KB, S)
         patches = patchify(filled, missing, flat_static, self.patch_length, self.mask_inputs)
         x = patches.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
-        for layer, dropout in enumerate(self.dropouts):
+        for layer in range(len(self.dropouts)):
             is_last = layer == len(self.dropouts) - 1
             layer_weights = _concatenated_weights(weight, f"layers/{layer}")  # (K, 4H, R)
             x = StackedLSTM.apply(x, layer_weights, not is_last)  # (N, K, H, B), last (K, H, B)
-            x = self._dropout(dropout, x)
+            x = self._dropout(layer, x)
         state = x.transpose(1, 2)  # (K, B, H)
         forecast = _linear(state, weight, "head")  # (K, B, TO)
         forecast = forecast.unflatten(-1, (self.output_chunk_length, self.output_dim))
@@ -170,11 +185,13 @@ class StackedNetwork(nn.Module):
         assert past_k is not None
         return self(past_k, future_k, static_k).flatten(0, 1)
 
-    def _dropout(self, dropout: nn.Module, x: Tensor) -> Tensor:
-        masks = [mask for mask in self.masks[: x.shape[-3]] if mask is not None]
-        if not masks or not self.training or not isinstance(dropout, nn.Dropout):
-            return dropout(x)
-        return apply_stacked(masks, x, dropout.p)
+    def _dropout(self, layer: int, x: Tensor) -> Tensor:
+        count = x.shape[-3]
+        masks = [mask for mask in self.masks[:count] if mask is not None]
+        rates = self._dropout_rates[layer][:count]
+        if not masks or not self.training or not any(rates):
+            return self.dropouts[layer](x)
+        return apply_stacked(masks, x, rates, self._hidden_dims)
 
     def _skip(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
         base_weight, basis, lr_scale = (
@@ -200,10 +217,43 @@ class StackedNetwork(nn.Module):
         network
             A network of the same structure, which is overwritten.
         """
-        state = {name.replace("/", "."): weight[index] for name, weight in self.weights.items()}
+        state = {
+            name.replace("/", "."): _resized(name, weight[index], network.hidden_dim)
+            for name, weight in self.weights.items()
+        }
         for name, _ in network.named_buffers():
             state[name] = self.get_buffer(name.replace(".", "/"))[index]
         network.load_state_dict(state)
+
+
+def _hidden_blocks(name: str) -> dict[int, int]:
+    """Return which dimensions of a weight consist of how many blocks of hidden units."""
+    parts = re.split(r"[./]", name)
+    match parts[0], parts[1], parts[-1]:
+        case "layers", layer, kind:
+            blocks = {0: 4}
+            if kind == "weight_hh_l0" or (kind == "weight_ih_l0" and layer != "0"):
+                blocks[1] = 1
+            return blocks
+        case ("head", _, "weight") | ("future_head", "2", "weight"):
+            return {1: 1}
+        case "future_head", "0", _:
+            return {0: 1}
+    return {}
+
+
+def _resized(name: str, weight: Tensor, hidden: int) -> Tensor:
+    """Return a weight for so many hidden units: zeros are added to each block, or units cut off."""
+    for dim, blocks in _hidden_blocks(name).items():
+        own = weight.shape[dim] // blocks
+        if own != hidden:
+            units = weight.movedim(dim, -1).unflatten(-1, (blocks, own))
+            weight = pad(units, (0, hidden - own)).flatten(-2).movedim(-1, dim)
+    return weight
+
+
+def _rate(dropout: nn.Module) -> float:
+    return dropout.p if isinstance(dropout, nn.Dropout) else 0.0
 
 
 def _linear(x: Tensor, weight: Callable[[str], Tensor], name: str) -> Tensor:
@@ -233,10 +283,12 @@ def _check_equal(networks: Sequence[LSTMSeqNetwork]) -> None:
 
 
 def structure(network: LSTMSeqNetwork) -> dict[str, Any]:
-    """Return by name everything that must be equal in a stack."""
+    """Return by name everything that must be equal in a stack; -1 for a hidden size."""
     parts = {name: getattr(network, name) for name in _EQUAL_ATTRIBUTES}
-    parts["dropout"] = [str(dropout) for dropout in network.dropouts]
+    rates = None if network.masks else [_rate(dropout) for dropout in network.dropouts]
+    parts["dropout"] = len(network.dropouts), rates  # with masks of its own, any rate will do
     for name, value in network.state_dict(keep_vars=True).items():
         trained = "trained" if value.requires_grad else "not trained"
-        parts[name] = (tuple(value.shape), value.dtype, value.device, trained)
+        shape = tuple(-1 if d in _hidden_blocks(name) else n for d, n in enumerate(value.shape))
+        parts[name] = (shape, value.dtype, value.device, trained)
     return parts

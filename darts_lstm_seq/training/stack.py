@@ -1,151 +1,42 @@
 """Train several prepared networks as one stack, in Lightning's `Trainer`.
 
-Each network keeps its own windows, order of batches, number of steps and learning rates;
-`nn/stacked.py` computes them together. Normalisation, likelihood and loss are those of an ordinary
-`LSTMSeqModule`: a copy of the first module, the shared module, whose network and buffers are
-replaced by stacks. Which networks are trained together is decided by the caller.
+Each network keeps its own windows, batches, number of steps, dropout rate, learning rates and
+weight decay; `nn/stacked.py` computes them together. Normalisation, likelihood and loss are those
+of an ordinary `LSTMSeqModule`: a copy of the first module, the shared module, whose network and
+buffers are replaced by stacks. Which networks are trained together is decided by the caller.
 
-Source: our own; the order of batches is that of PyTorch's `DataLoader` and `RandomSampler`.
+Source: our own.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 from typing_extensions import override
 
-from darts_lstm_seq.batching.batches import draw_batch, move_batch, tensors_of
-from darts_lstm_seq.batching.datasets import BatchTrainingDataset
-from darts_lstm_seq.batching.sampler import CompactRandomSampler
+from darts_lstm_seq.batching.batches import draw_batch, tensors_of
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.optim import PerNetworkLearningRate, clip_grad_norm_per_network
-from darts_lstm_seq.nn.stacked import StackedNetwork, structure
+from darts_lstm_seq.nn.optim import (
+    PerNetworkLearningRate,
+    clip_grad_norm_per_network,
+    decay_weights_per_network,
+)
+from darts_lstm_seq.nn.stacked import StackedNetwork
 from darts_lstm_seq.training.masked_loss import per_network_weights
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.optimization import (
-    check_finite,
-    cosine_factor,
-    with_fused_kernels,
-)
+from darts_lstm_seq.training.optimization import check_finite, with_fused_kernels
+from darts_lstm_seq.training.prepared import Training
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
-
-# optimisers that are elementwise, with steps proportional to the learning rate
-ELEMENTWISE = (
-    torch.optim.Adagrad,
-    torch.optim.Adam,
-    torch.optim.Adamax,
-    torch.optim.AdamW,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.RMSprop,
-    torch.optim.SGD,
-)
-# losses that are a mean over labels
-LOSSES = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
-# schedulers that set only the learning rate, by nothing but the epoch
-SCHEDULERS = (
-    torch.optim.lr_scheduler.ConstantLR,
-    torch.optim.lr_scheduler.CosineAnnealingLR,
-    torch.optim.lr_scheduler.CosineAnnealingWarmRestarts,
-    torch.optim.lr_scheduler.ExponentialLR,
-    torch.optim.lr_scheduler.LambdaLR,
-    torch.optim.lr_scheduler.LinearLR,
-    torch.optim.lr_scheduler.MultiplicativeLR,
-    torch.optim.lr_scheduler.MultiStepLR,
-    torch.optim.lr_scheduler.PolynomialLR,
-    torch.optim.lr_scheduler.StepLR,
-)
-
-
-@dataclass
-class Training:
-    """A network and everything that its training needs.
-
-    Parameters
-    ----------
-    module
-        The initialised module; `train` changes the weights of its network.
-    dataset
-        Its training windows.
-    batch_size
-        Batch size; the last batch of an epoch may be smaller.
-    n_epochs
-        Number of epochs.
-    """
-
-    module: LSTMSeqModule
-    dataset: BatchTrainingDataset
-    batch_size: int
-    n_epochs: int
-
-    def __post_init__(self) -> None:
-        # drawn here, in the random state in which `Trainer.fit` would start
-        self.orders = torch.stack([self._draw_order() for _ in range(self.n_epochs)])
-
-    def _draw_order(self) -> Tensor:
-        torch.empty((), dtype=torch.int64).random_()  # the seed of a `DataLoader`
-        return CompactRandomSampler(self.dataset).draw_order().to(torch.int32)
-
-    @cached_property
-    def structure(self) -> str:
-        """Everything that must be equal in a stack, as a string to sort by."""
-        return str(structure(cast(LSTMSeqNetwork, self.module.network)))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of optimiser steps per epoch."""
-        return -(-len(self.dataset) // self.batch_size)
-
-    @property
-    def n_steps(self) -> int:
-        """Number of optimiser steps of the whole training."""
-        return self.n_epochs * self.steps_per_epoch
-
-    @cached_property
-    def size(self) -> int:
-        """Number of bytes of its materialised windows and of their order."""
-        window = sum(x.nbytes for x in tensors_of(draw_batch(self.dataset, [0])).values())
-        return window * len(self.dataset) + 8 * self.n_steps * self.batch_size
-
-    def batches(self) -> Tensor:
-        """Return the indices of the windows of each step `(steps, B)`; -1 is padding."""
-        padding = self.steps_per_epoch * self.batch_size - len(self.dataset)
-        padded = nn.functional.pad(self.orders, (0, padding), value=-1)
-        return padded.view(self.n_steps, self.batch_size).long()
-
-    def lr_factors(self) -> Tensor:
-        """Return the learning rate of each step, relative to the optimiser's, `(steps,)`.
-
-        Raises
-        ------
-        ValueError
-            If the optimiser or the scheduler cannot be created.
-        """
-        module, n_steps = self.module, self.n_steps
-        configured = PLForecastingModule.configure_optimizers(module)  # as the user chose
-        if module.lr_scheduler_cls is None:
-            steps = range(n_steps)
-            factors = [cosine_factor(step, n_steps) if module.anneal_lr else 1.0 for step in steps]
-            return torch.tensor(factors, dtype=torch.double)
-        (optimizer,), settings = configured
-        rates = []
-        for _ in range(self.n_epochs):
-            rates.append(float(optimizer.param_groups[0]["lr"]))
-            optimizer.step()  # changes no weight, as there are no gradients
-            settings["scheduler"].step()
-        first = float(optimizer.defaults["lr"]) or 1.0
-        of_epochs = torch.tensor(rates, dtype=torch.double) / first  # (epochs,)
-        return of_epochs.repeat_interleave(self.steps_per_epoch)
 
 
 def train(
@@ -156,7 +47,7 @@ def train(
     Parameters
     ----------
     trainings
-        Networks of equal structure and settings, with their training data.
+        Networks of equal `structure`, with their training data. Those that diverge have an `error`.
     trainer_params
         Parameters of Lightning's `Trainer`.
     show_progress
@@ -165,7 +56,7 @@ def train(
     Raises
     ------
     ValueError
-        If the networks differ in structure, or if a training diverges.
+        If the networks differ in structure, or an optimiser or scheduler cannot be created.
     """
     # networks with fewer steps come last, so that those still in training are the first ones
     trainings = sorted(trainings, key=lambda training: training.n_steps, reverse=True)
@@ -179,14 +70,30 @@ def train(
         "enable_progress_bar": False,
     }
     trainer = pl.Trainer(**trainer_params | overrides)
+    clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+    trainer.gradient_clip_val = trainer.gradient_clip_algorithm = None  # done here
     for training in trainings:
         # before stacking, as a network rounded twice would have other weights
         trainer.precision_plugin.convert_module(training.module)
     total = sum(training.n_epochs for training in trainings)
     with tqdm(total=total, desc="Training", unit="epoch", disable=not show_progress) as bar:
-        stack = _StackModule(trainings, bar)
-        trainer.fit(stack, batches)
+        stack = _StackModule(trainings, batches, clipping, bar)
+        with _keyboard_interrupt():
+            trainer.fit(stack, [0])  # one batch for Lightning, whose hooks take a ms each time
     stack.unstack()
+
+
+@contextmanager
+def _keyboard_interrupt() -> Iterator[None]:
+    """Let an interrupt be one: Lightning ignores further ones and ends the process."""
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
 
 
 class _StackBatches:
@@ -200,13 +107,20 @@ class _StackBatches:
         }  # (W, ...) each
         counts = torch.tensor([len(data) for data in datasets])  # (K,)
         first = counts.cumsum(0) - counts  # (K,)
+        size = max(training.batch_size for training in trainings)
         self._indices = []  # (steps, B) for each network
         for training, start in zip(trainings, first, strict=True):
-            indices = training.batches()
+            indices = nn.functional.pad(
+                training.batches(), (0, size - training.batch_size), value=-1
+            )
             self._indices.append(torch.where(indices < 0, -1, indices + start))
 
     def __len__(self) -> int:
         return len(self._indices[0])
+
+    def convert(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Apply a function to all windows."""
+        self._windows = {name: function(x) for name, x in self._windows.items()}
 
     def __iter__(self) -> Iterator[TorchTrainingBatch]:
         for step in range(len(self)):
@@ -218,11 +132,19 @@ class _StackBatches:
 
 
 class _StackModule(pl.LightningModule):
-    """The Lightning module around a stack."""
+    """The Lightning module around a stack, which runs all steps itself."""
 
-    def __init__(self, trainings: Sequence[Training], bar: tqdm) -> None:
+    def __init__(
+        self,
+        trainings: Sequence[Training],
+        batches: _StackBatches,
+        clipping: tuple[float | None, str | None],
+        bar: tqdm,
+    ) -> None:
         super().__init__()
-        self._trainings, self._bar = trainings, bar
+        self.automatic_optimization = False
+        self._trainings, self._batches, self._bar = trainings, batches, bar
+        self._clip_val, self._clip_algorithm = clipping
         modules = [training.module for training in trainings]
         self.stack = StackedNetwork([cast(LSTMSeqNetwork, module.network) for module in modules])
         self._flat_network = _FlatNetwork(self.stack)
@@ -234,22 +156,42 @@ class _StackModule(pl.LightningModule):
             if not name.startswith("network.")
         }
         self._n_running = 0
-        self._batch_size = trainings[0].batch_size
+        self._batch_size = max(training.batch_size for training in trainings)
         # 0 after the last step of a network
         self._lr_factors = torch.zeros(
             len(trainings), trainings[0].n_steps, dtype=torch.double
         )  # (K, steps)
         for row, training in zip(self._lr_factors, trainings, strict=True):
             row[: training.n_steps] = training.lr_factors()
+        rates = [float(training.optimizer_defaults["lr"]) for training in trainings]
+        # the optimiser's, of whose steps each network takes a part; one that is too large to be
+        # trained with must not make those of the others overflow
+        self._lr = min(max(rates), 1.0)
+        self._lr_factors *= torch.tensor(
+            [[rate / (self._lr or 1.0)] for rate in rates], dtype=torch.double
+        )
+        decays = [float(t.optimizer_defaults.get("weight_decay", 0.0)) for t in trainings]
+        # the optimiser's own weight decay is the same for all networks
+        self._decays = torch.tensor(decays) if len(set(decays)) > 1 else None  # (K,)
 
     @override
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        return move_batch(batch, device)
+    def training_step(self, _: Any, batch_idx: int) -> None:
+        """Run the whole training."""
+        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
+        convert = self.trainer.precision_plugin.convert_input
+        self._batches.convert(lambda x: convert(x).to(self.device))
+        for step, batch in enumerate(self._batches):
+            optimizer.zero_grad()
+            self._loss(batch).backward()
+            for learning_rate, _ in self._learning_rates:
+                learning_rate.snapshot()
+            self._clip_and_decay(optimizer)
+            optimizer.step()
+            for learning_rate, factors in self._learning_rates:
+                learning_rate.apply(factors[:, step])
+            self._count_epochs(step)
 
-    @override
-    def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
+    def _loss(self, batch: TorchTrainingBatch) -> Tensor:
         n_running = len(batch.past_target) // self._batch_size
         self._select_networks(n_running)
         output, label = self.shared_module.forecast_and_label(batch, ModuleStage.TRAIN)
@@ -257,11 +199,9 @@ class _StackModule(pl.LightningModule):
         weight = per_network_weights(label, n_running, output.prediction.dtype)  # (KB, 1, 1)
         if batch.sample_weight is not None:
             weight = weight * batch.sample_weight  # (KB, T, C or 1)
-        loss = self.shared_module._compute_loss(
+        return self.shared_module._compute_loss(
             output, label, self.shared_module.train_criterion, weight.expand_as(label)
         )
-        self._last_loss = loss.detach()
-        return loss
 
     def _select_networks(self, n_running: int) -> None:
         """Prepare for batches of the first `n_running` networks."""
@@ -277,9 +217,10 @@ class _StackModule(pl.LightningModule):
     @override
     def configure_optimizers(self) -> Optimizer:
         shared = self.shared_module
-        kwargs = with_fused_kernels(
-            shared.optimizer_cls, shared.optimizer_kwargs, self.trainer.precision
-        )
+        chosen = {**shared.optimizer_kwargs, "lr": self._lr}
+        if self._decays is not None:
+            chosen["weight_decay"] = 0.0
+        kwargs = with_fused_kernels(shared.optimizer_cls, chosen, self.trainer.precision)
         parameters = list(self.stack.parameters())
         reduced = self.stack.reduced_lr_parameters()
         ids = {id(parameter) for parameter in reduced}
@@ -293,47 +234,38 @@ class _StackModule(pl.LightningModule):
         ]
         return shared.optimizer_cls(parameters, **kwargs)
 
-    @override
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
-    ) -> None:
-        for learning_rate, _ in self._learning_rates:
-            learning_rate.snapshot()
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        for learning_rate, factors in self._learning_rates:
-            learning_rate.apply(factors[:, batch_idx])
-
-    @override
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        # clipping by value is elementwise
-        if not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(
-                optimizer, gradient_clip_val, gradient_clip_algorithm
+    def _clip_and_decay(self, optimizer: Optimizer) -> None:
+        """Clip the gradients of each network, and decay its weights if they differ in that."""
+        parameters = list(self.stack.parameters())
+        if self._clip_val and self._clip_algorithm == "value":
+            nn.utils.clip_grad_value_(parameters, self._clip_val)  # elementwise
+        elif self._clip_val:
+            clip_grad_norm_per_network(parameters, self._clip_val)
+        if self._decays is not None:
+            is_decoupled = isinstance(optimizer, torch.optim.AdamW) or optimizer.defaults.get(
+                "decoupled_weight_decay"
             )
-            return
-        clip_grad_norm_per_network(self.stack.parameters(), gradient_clip_val)
+            decay_weights_per_network(parameters, self._decays, self._lr if is_decoupled else None)
 
-    @override
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        ended_epochs = [
+    def _count_epochs(self, step: int) -> None:
+        ended = [
             training
             for training in self._trainings
-            if batch_idx < training.n_steps and (batch_idx + 1) % training.steps_per_epoch == 0
+            if step < training.n_steps and (step + 1) % training.steps_per_epoch == 0
         ]
-        if ended_epochs:
-            self._bar.update(len(ended_epochs))
-        if batch_idx + 1 == self._trainings[0].n_steps:
-            last_epoch = self._trainings[0].n_epochs - 1
-            check_finite(self._last_loss, self.stack.parameters(), last_epoch)
+        if ended:
+            self._bar.update(len(ended))
 
     def unstack(self) -> None:
-        """Write the trained weights into the modules that they came from."""
+        """Write the trained weights into the modules that they came from; note which are lost."""
         for index, training in enumerate(self._trainings):
+            weights = [weight[index] for weight in self.stack.parameters()]
+            # not the loss of the stack, which is NaN if any network has diverged
+            loss = torch.stack([weight.sum() for weight in weights]).sum()
+            try:
+                check_finite(loss, weights, training.n_epochs - 1)
+            except ValueError as error:
+                training.error = error
             self.stack.unstack(index, cast(LSTMSeqNetwork, training.module.network))
 
 

@@ -34,7 +34,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from darts_lstm_seq import LSTMSeqModel
-from darts_lstm_seq.model import backtest, stacking
+from darts_lstm_seq.model import backtest, gridsearch, stacking
 from darts_lstm_seq.model import lstm_seq_model as model_module
 
 LENGTH, HORIZON = 36, 3
@@ -375,13 +375,13 @@ def test_gaps_in_later_folds_make_stacks_of_two_structures(
     assert counts.stacks == [3, 3]
 
 
-def test_automatic_dropout_makes_stacks_of_two_structures(
+def test_folds_of_different_automatic_dropout_share_a_stack(
     quick: dict[str, Any], counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # folds of 28 to 33 steps have 20 to 25 windows
     monkeypatch.setattr("darts_lstm_seq.model.defaults.LOW_DATA_WINDOWS_PER_STEP", 22 / HORIZON)
     hold(quick | {"dropout": None}, counts, series=make(), stride=1)
-    assert counts.stacks == [3, 3]
+    assert counts.stacks == [6]
 
 
 def test_folds_whose_lstms_learn_at_different_rates_share_a_stack(
@@ -601,10 +601,11 @@ def test_grid_search(
     grid = {name: [value] for name, value in quick.items()} | {"hidden_dim": [4, 6]}
     arguments = {"forecast_horizon": 3, "start": 0.85, "metric": mae}
     _, best, error = LSTMSeqModel.gridsearch(grid, make(), **arguments)
-    assert (len(counts.stacks), counts.alone) == (2, 0)
+    assert (len(counts.stacks), counts.alone) == (1, 0)  # of two sizes
     monkeypatch.setattr(backtest, "_unsupported_reason", lambda *_: "not now")
+    monkeypatch.setattr(gridsearch, "can_stack", lambda *_: False)
     _, by_loop, expected = LSTMSeqModel.gridsearch(grid, make(), **arguments)
-    assert (len(counts.stacks), counts.alone) == (2, sum(counts.stacks))
+    assert (len(counts.stacks), counts.alone) == (1, sum(counts.stacks))
     assert best == by_loop
     assert error == pytest.approx(expected, rel=1e-7)
 

@@ -40,10 +40,19 @@ def test_masks_do_not_depend_on_other_random_numbers() -> None:
 
 @pytest.mark.parametrize("n_rnn_layers", [1, 3])
 @pytest.mark.parametrize("rows", [(4, 4), (4, 1), (2, 4)])  # of full batches
-def test_a_stack_has_the_masks_of_its_networks(rows: tuple[int, int], n_rnn_layers: int) -> None:
+@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.5, 0.2), (0.0, 0.3), (0.7, 0.0), (0.0, 0.0)])
+def test_a_stack_has_the_masks_of_its_networks(
+    rates: tuple[float, float], rows: tuple[int, int], n_rnn_layers: int
+) -> None:
     networks = [
-        LSTMSeqNetwork(1, 2, 1, hidden_dim=5, n_rnn_layers=n_rnn_layers, dropout=0.5).double()
-        for _ in rows
+        LSTMSeqNetwork(
+            *(1, 2, 1),
+            hidden_dim=5,
+            n_rnn_layers=n_rnn_layers,
+            dropout=rate,
+            dropout_cls=nn.Dropout if rate else nn.Identity,  # as in `LSTMSeqModule`
+        ).double()
+        for rate in rates
     ]
     for seed, (network, n_rows) in enumerate(zip(networks, rows, strict=True)):
         network.masks = seeded(seed, n_rows)

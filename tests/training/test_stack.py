@@ -13,7 +13,8 @@ from torch.optim import lr_scheduler
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.training import stack
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.stack import Training, _StackBatches, train
+from darts_lstm_seq.training.prepared import Training
+from darts_lstm_seq.training.stack import _StackBatches, train
 
 
 def prepared(length: int, tiny: dict[str, Any], **params: Any) -> Training:
@@ -122,7 +123,7 @@ def test_the_bar_counts_the_epochs_of_all_networks(
 def test_networks_of_two_structures_are_refused(
     tiny: dict[str, Any], trainer_kwargs: dict[str, Any]
 ) -> None:
-    trainings = [prepared(20, tiny), prepared(20, tiny, hidden_dim=4)]
+    trainings = [prepared(20, tiny), prepared(20, tiny, n_rnn_layers=2)]
     assert trainings[0].structure != trainings[1].structure
     with pytest.raises(ValueError, match="equal structure"):
         train(trainings, trainer_kwargs, False)

@@ -1,0 +1,1 @@
+"""Hyperparameter tuning: configurations trained together as stacks, chosen over folds."""

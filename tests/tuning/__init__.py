@@ -1,0 +1,1 @@
+"""Tests of `darts_lstm_seq.tuning`."""
