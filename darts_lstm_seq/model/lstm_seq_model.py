@@ -782,17 +782,19 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             max_epochs = self._choose_epochs(n_windows, epochs, world_size)
             setup["trainer"].fit_loop.max_epochs = max_epochs
         setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
-        if is_new:
-            batch = draw_batch(train_dataset, _spread(range(n_windows)))
-            if self.pretrained_season is None:
-                setup["model"].initialize(batch, n_windows)
-            else:
-                setup["model"].fit_scales(batch)
-                pretrained_networks.load_weights(setup["model"], self.pretrained_season)
+        module = setup["model"]
+        if is_new or module.has_noisy_dispersion:
+            sample = draw_batch(train_dataset, _spread(range(n_windows)))
+            if self.pretrained_season is None and is_new:
+                module.initialize(sample, n_windows)
+            elif self.pretrained_season is not None and is_new:
+                module.fit_scales(sample)
+                pretrained_networks.load_weights(module, self.pretrained_season)
                 is_ours = isinstance(train_dataset, BatchTrainingDataset)
                 newest = train_dataset.of_last_horizon() if is_ours else [0]
-                setup["model"].guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
-        setup["model"].reset_dropout_masks(min(self.batch_size, n_windows))
+                module.guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
+            module.refit_dispersion(sample)
+        module.reset_dropout_masks(min(self.batch_size, n_windows))
         return setup
 
     @override

@@ -102,13 +102,13 @@ def fit_share_and_biases(
     biases = torch.zeros(*shape)
     found = []
     for share in _SHARES:
-        biases = _minimize(partial(loss, share), biases)
+        biases = minimize(partial(loss, share), biases)
         found.append((share, biases, loss(share, biases).item()))
     share, biases, _ = min(found, key=lambda fit: (math.isnan(fit[2]), fit[2]))
     return share, biases
 
 
-def _minimize(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+def minimize(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     """Return the argument with the least loss, or `start` where the search ends in NaN."""
     argument = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(

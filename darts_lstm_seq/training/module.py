@@ -10,7 +10,7 @@ Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput`
 
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import io_processor
@@ -32,17 +32,14 @@ from darts_lstm_seq.nn.ensemble import EnsembleNetwork
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
 from darts_lstm_seq.training.ensemble_sampling import EnsembleSampling
-from darts_lstm_seq.training.features import Features, split_by_component
+from darts_lstm_seq.training.features import Features
 from darts_lstm_seq.training.fine_tuning import FineTuning
-from darts_lstm_seq.training.initialization import (
-    fit_share_and_biases,
-    quantile_biases,
-    ridge_skip_weights,
-)
+from darts_lstm_seq.training.initialization import ridge_skip_weights
 from darts_lstm_seq.training.loss_logging import LossLogging
 from darts_lstm_seq.training.masked_loss import select_complete_steps, select_known
 from darts_lstm_seq.training.normalization import InstanceNorm
 from darts_lstm_seq.training.optimization import Optimization
+from darts_lstm_seq.training.output_biases import OutputBiases
 from darts_lstm_seq.training.predicted_values import PredictedValues
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
@@ -52,7 +49,9 @@ from darts_lstm_seq.training.predicted_values import PredictedValues
 _MAX_NORMALIZED_LABEL = 1e3
 
 
-class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, PredictedValues):
+class LSTMSeqModule(
+    Optimization, LossLogging, EnsembleSampling, OutputBiases, FineTuning, PredictedValues
+):
     """Everything between a Darts batch and `LSTMSeqNetwork`. Created by `LSTMSeqModel`.
 
     Parameters
@@ -100,6 +99,7 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, Pre
     ) -> None:
         super().__init__(**kwargs)
         self.n_members = n_members
+        self.dropout = dropout
         self.shared_weights = shared_weights
         self.use_training_level = use_training_level
         self.anneal_lr = anneal_lr
@@ -253,47 +253,11 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, Pre
             weights = ridge_skip_weights(past, label, season, n_windows, self.output_chunk_shift)
         self.network.initialize_skip(season, n_windows, weights)
         if isinstance(self.likelihood, QuantileRegression):
-            self._initialize_quantiles(batch)
+            self.initialize_quantiles(batch)
         elif self.likelihood is not None:
-            self._initialize_likelihood(batch, season, n_windows, weights)
-
-    def _initialize_quantiles(self, batch: TorchTrainingBatch) -> None:
-        """Initialise quantile biases from the skip's residuals."""
-        was_training = self.training
-        output, label = self.eval().forecast_and_label(batch, ModuleStage.VALIDATE)
-        self.train(was_training)
-        quantiles = self.likelihood.quantiles
-        errors = label - output.prediction[..., quantiles.index(0.5)]  # (B, T, C)
-        errors = errors.to(_float_dtype(errors))
-        if self.shared_weights:
-            errors = split_by_component(errors)  # (BC, T, 1)
-        self.network.add_to_output_bias(quantile_biases(errors, quantiles))
-
-    def _initialize_likelihood(
-        self, batch: TorchTrainingBatch, season: int, n_windows: int, weights: Tensor | None
-    ) -> None:
-        """Initialise output biases and the share of the skip by the likelihood of the labels."""
-        norm, rin = self._loss_norm, cast("InstanceNorm", self.rin)  # no skip without it
-        x_in = batch.to_module_input(stage=ModuleStage.VALIDATE)
-        x_in = x_in.replace(past_target=rin(x_in.past_target))
-        label = batch.future_target if norm is None else self._normalized_label(batch)
-        was_training = self.training
-        self.eval()
-        self.network.initialize_skip(season, n_windows, weights, share=0.0)
-        without = self._predict_normalized(x_in)  # (B, T, C, P)
-        self.network.initialize_skip(season, n_windows, weights)
-        skip = self._predict_normalized(x_in) - without
-        self.train(was_training)
-
-        def loss(share: float, biases: Tensor) -> Tensor:
-            outputs = without + share * skip + biases
-            output = PLModuleOutput(rin.inverse(outputs) if norm is None else outputs)
-            return self._compute_loss(output, label, self.train_criterion, None)
-
-        width = 1 if self.shared_weights else self.n_targets
-        share, biases = fit_share_and_biases(loss, (width, self._nr_params))
-        self.network.initialize_skip(season, n_windows, weights, share)
-        self.network.add_to_output_bias(biases.flatten().repeat(self.output_chunk_length))
+            self.initialize_likelihood(
+                batch, lambda share: self.network.initialize_skip(season, n_windows, weights, share)
+            )
 
     def reset_dropout_masks(self, n_windows: int) -> None:
         """Use separate dropout masks for the next training, see `nn/dropout.py`.
