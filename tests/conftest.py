@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,6 +15,10 @@ from hypothesis import settings
 # looks for others
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+# a shell that starts the tests in the background lets them, and their processes, ignore it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # before torch starts: small networks are slower on several threads, and tests share two cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
