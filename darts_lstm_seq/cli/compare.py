@@ -78,6 +78,10 @@ def run_comparison(
     print(result.scores[columns].to_string(index=False, float_format="%.3f"))
     for note in result.scores["note"].dropna().unique():
         print(note, file=sys.stderr)
+    if "failures" in result.scores:
+        partly = result.scores[result.scores["error"].isna()]
+        for failures, rows in partly.groupby("failures", sort=False):
+            print(f"{', '.join(rows['model'])}: no scores for {failures}", file=sys.stderr)
     for _, row in result.scores.dropna(subset=["error"]).iterrows():
         print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
     return result

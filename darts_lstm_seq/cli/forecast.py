@@ -33,7 +33,12 @@ def run_forecast(parsed: argparse.Namespace) -> int:
     if _save_model(parsed, result):
         written += ", model.pt, model.json"
     else:
-        print("no model file, as the model is fitted anew each time", file=sys.stderr)
+        network = "LSTMSeqModel" if len(result.series) == 1 else "'LSTMSeqModel (global)'"
+        print(
+            f"no model.pt, as {result.best} is fitted anew each time; --models {network} saves one "
+            f"for forecasts without training",
+            file=sys.stderr,
+        )
         if (parsed.out / "model.pt").exists():
             print(f"model.pt in {parsed.out} is of an earlier forecast", file=sys.stderr)
     print(f"forecast by {result.best}; written to {parsed.out}: scores.csv, {written}")
@@ -42,6 +47,11 @@ def run_forecast(parsed: argparse.Namespace) -> int:
 
 def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
     """Forecast by a saved model, with the options of the file that it was trained on."""
+    if not parsed.model.exists():
+        raise ValueError(
+            f"--model: there is no {parsed.model}. Check the path; a forecast saves a model.pt if "
+            f"an LSTM ranks first, or is the only one of --models."
+        )
     for name, value in _stored_options(parsed.model).items():
         if name == "categories" or (name in FILE_OPTIONS and getattr(parsed, name) is None):
             setattr(parsed, name, value)

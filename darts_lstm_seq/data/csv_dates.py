@@ -51,6 +51,10 @@ _DIGITS = {
 }
 # years of two digits up to 49 are after 2000, as in Excel; strptime takes 50 to 68 for 2050 to 2068
 _LAST_YEAR = 2049
+# columns that hold a date together
+_PARTS = {"year", "month", "day", "hour", "minute", "quarter", "week"}
+# of times since 1970, by their number of digits from 2001 to 2033
+_EPOCH_UNITS = {10: "s", 13: "ms", 16: "us", 19: "ns"}
 
 
 def parse_dates(
@@ -137,12 +141,10 @@ def _propose(table: Table, name: str, cells: list[str]) -> tuple[list[str], list
     formats = _formats(first)
     # the decimals of 2024.10 may be written 2024.1
     if is_number(first) and formats != ["%m.%Y"]:
-        guess = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}.get(len(first), "a format of strptime")
         raise ValueError(
-            f"{table.path}: column {name!r} holds numbers ({first}, ...), not dates. Name the "
-            f"column of the dates (time=, --time) or, where these are dates, their format "
-            f"(date_format=, --date-format: {(*formats, guess)[0]}). A column that counts steps "
-            f"must start at 0 or 1, without gaps."
+            f"{table.path}: column {name!r} holds numbers ({first}, ...), not dates. "
+            f"{_advice(table, name, first, formats)} A column that counts steps must start at 0 or "
+            f"1, without gaps."
         )
     if not formats:
         raise table.refusal(
@@ -152,6 +154,25 @@ def _propose(table: Table, name: str, cells: list[str]) -> tuple[list[str], list
             "format (date_format=, --date-format).",
         )
     return cells, formats
+
+
+def _advice(table: Table, name: str, first: str, formats: list[str]) -> str:
+    """Return what to do with a column of numbers in the place of dates."""
+    parts = [column for column in table.columns if column.strip().lower() in _PARTS]
+    if name in parts and len(parts) > 1:
+        return f"Join {parts} into one column of dates, like 2024-12-31."
+    if first.startswith("1") and len(first) in _EPOCH_UNITS:
+        unit = _EPOCH_UNITS[len(first)]
+        return (
+            f"Name the column of the dates (time=, --time) or, where these are times since 1970, "
+            f"convert them: `pandas.to_datetime(frame[{name!r}], unit={unit!r})`."
+        )
+    lengths = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
+    guess = lengths.get(len(first), "a format of strptime")
+    return (
+        f"Name the column of the dates (time=, --time) or, where these are dates, their format "
+        f"(date_format=, --date-format: {(*formats, guess)[0]})."
+    )
 
 
 def may_be_date(text: str) -> bool:

@@ -33,7 +33,7 @@ def frame_table(frame: Any, name: str = "the data frame") -> Table:
     ----------
     frame
         A pandas data frame or Series, or any frame that narwhals reads. The index of pandas is a
-        column, unless it counts the rows of a table with dates.
+        column, unless it has no name and numbers the rows of a table with dates.
     name
         What an error calls it.
 
@@ -63,8 +63,9 @@ def frame_table(frame: Any, name: str = "the data frame") -> Table:
 
 def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with its index among the columns, unless it is a number of the row alone."""
-    is_default = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
-    if is_default and any(
+    # a frame of which rows were chosen, sorted or joined has their old numbers
+    is_number = pd.api.types.is_integer_dtype(frame.index) and frame.index.name is None
+    if is_number and any(
         pd.api.types.is_datetime64_any_dtype(column) or may_be_date(str(column.iloc[0]))
         for _, column in frame.iloc[:1].items()
     ):

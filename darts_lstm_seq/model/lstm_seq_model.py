@@ -749,6 +749,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         dataloader_kwargs: dict[str, Any] | None = None,
         load_best: bool = False,
     ) -> dict[str, Any]:
+        pretrained.check_is_chosen(self)  # `fit` chose; `lr_find` and others do not
         is_new = self.model is None
         if is_new:
             self.load_ckpt_path = None  # a network from before `reset_model` is not continued
@@ -1001,13 +1002,15 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
     @override
     @_documented_as(MixedCovariatesTorchModel.load)
     def load(path: str, *args: Any, **kwargs: Any) -> "LSTMSeqModel":
-        with persistence.clear_load_errors():
+        with persistence.clear_load_errors(), persistence.holding_back_warnings() as held:
             check_archive(path)
             loaded = MixedCovariatesTorchModel.load(os.fspath(path), *args, **kwargs)
             model = persistence.of_class(loaded, LSTMSeqModel)
             model.model = model.of_this_save(model.model)
             kept = model.is_zero_shot and model.training_series is not None
             model._fit_called = model.model is not None or kept
+            if model.model is not None or model.is_zero_shot:
+                held.clear()  # the network's own file is not needed
             # a clean file has no trainer parameters but those given here
             model.trainer_params.setdefault("precision", "32-true")
             return model

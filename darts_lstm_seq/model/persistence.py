@@ -11,8 +11,10 @@ Source: `TorchForecastingModel.__getstate__`, `save` and `load` of Darts 0.48.
 
 import copy
 import io
+import logging
 import os
 import pickle
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -245,6 +247,28 @@ def check_checkpoint(
             if os.path.exists(path):
                 check_archive(path)
     return file_name
+
+
+@contextmanager
+def holding_back_warnings() -> Iterator[list[logging.LogRecord]]:
+    """Hold back Darts' warning that a loaded model has no weights; log what is left in the end."""
+    held: list[logging.LogRecord] = []
+    thread = threading.get_ident()
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        if record.thread != thread or "loaded without weights" not in record.getMessage():
+            return True
+        held.append(record)
+        return False
+
+    source = logging.getLogger(TorchForecastingModel.__module__)
+    source.addFilter(is_shown)
+    try:
+        yield held
+    finally:
+        source.removeFilter(is_shown)
+        for record in held:
+            source.handle(record)
 
 
 @contextmanager

@@ -66,19 +66,41 @@ def choose_season(series: TimeSeries) -> int:
     series
         Any series.
     """
-    if series.has_datetime_index:
-        season = find_seasonality(series)
-    else:
-        season = detect_season(series, networks())
-    if season not in networks():
+    return _choose_seasons([series])[0]
+
+
+def _choose_seasons(series: Sequence[TimeSeries]) -> list[int]:
+    """Return the season of the network for each of several series."""
+    return [
+        season if len(target) >= _shortest_window(season) else 1
+        for target, season in zip(series, _seasons_of_any_length(series), strict=True)
+    ]
+
+
+def _shortest_window(season: int) -> int:
+    return int(networks()[season].parameters["input_chunk_length"][0])
+
+
+def _seasons_of_any_length(series: Sequence[TimeSeries]) -> list[int]:
+    """Return the season for each series, however short; a warning names those without a network."""
+    seasons: list[int] = []
+    unknown: dict[tuple[int, str], None] = {}
+    for target in series:
+        if target.has_datetime_index:
+            season = find_seasonality(target)
+        else:
+            season = detect_season(target, networks())
+        if season not in networks():
+            unknown[season, target.freq_str] = None  # of many series, each is named once
+            season = 1
+        seasons.append(season)
+    for season, frequency in unknown:
         logger.warning(
             f"There is no pre-trained network for a season of {season} steps (frequency "
-            f"{series.freq_str}), only for {sorted(networks())}: the one without a season is used. "
+            f"{frequency}), only for {sorted(networks())}: the one without a season is used. "
             f"Resample the series, or fit `LSTMSeqModel`, for forecasts with that season."
         )
-        season = 1
-    shortest, _ = networks()[season].parameters["input_chunk_length"]
-    return season if len(series) >= shortest else 1
+    return seasons
 
 
 def make(cls: type[Model], season: int | None, kwargs: dict[str, Any]) -> Model:
@@ -122,6 +144,9 @@ def check_is_chosen(model: "LSTMSeqModel") -> None:
 def choose_for_fit(model: "LSTMSeqModel", series: TimeSeriesLike) -> None:
     """Choose the network for a fit, if the choice is still open.
 
+    If all series are too short for a training window of the network of their season, the one
+    without a season is chosen; if only some are, the fit refuses these.
+
     Raises
     ------
     ValueError
@@ -129,7 +154,8 @@ def choose_for_fit(model: "LSTMSeqModel", series: TimeSeriesLike) -> None:
     """
     if not is_open(model):
         return
-    seasons = [choose_season(target) for target in series2seq(series)]
+    targets = series2seq(series)
+    seasons = _seasons_of_any_length(targets)
     for index, season in enumerate(seasons):
         if season != seasons[0]:
             raise_log(
@@ -139,8 +165,10 @@ def choose_for_fit(model: "LSTMSeqModel", series: TimeSeriesLike) -> None:
                     f"season, or choose one with `LSTMSeqModel.from_pretrained(season=...)`."
                 )
             )
+    # a training window has one label at least
+    season = seasons[0] if max(map(len, targets)) > _shortest_window(seasons[0]) else 1
     # the folder of its checkpoints, if there is one, was made for it a moment ago
-    chosen = _of_season(model, seasons[0], model_name=model.model_name, force_reset=True)
+    chosen = _of_season(model, season, model_name=model.model_name, force_reset=True)
     model.__dict__.update(vars(chosen))
 
 
@@ -166,8 +194,19 @@ def _of_season(model: Model, season: int, **kwargs: Any) -> Model:
 
 def for_series(model: Model, series: TimeSeries) -> Model:
     """Return the fitted model that forecasts a series for a zero-shot model."""
-    season = choose_season(series) if is_open(model) else int(model.pretrained_season or 1)
-    return _fitted(model, season, series.n_components, series.dtype)
+    return _for_each(model, [series])[0]
+
+
+def _for_each(model: Model, series: Sequence[TimeSeries]) -> list[Model]:
+    """Return the fitted model that forecasts each of several series."""
+    if is_open(model):
+        seasons = _choose_seasons(series)
+    else:
+        seasons = [int(model.pretrained_season or 1)] * len(series)
+    return [
+        _fitted(model, season, target.n_components, target.dtype)
+        for target, season in zip(series, seasons, strict=True)
+    ]
 
 
 def for_export(model: Model) -> Model:
@@ -266,10 +305,26 @@ def historical_forecasts(model: "LSTMSeqModel", arguments: dict[str, Any]) -> An
 
 
 def encode(model: "LSTMSeqModel", series: TimeSeriesLike) -> np.ndarray:
-    """Return the last hidden states `(n_series, H)`, each of the network of its series."""
+    """Return the last hidden states `(n_series, H)`, each of the network of its series.
+
+    Raises
+    ------
+    ValueError
+        If their sizes differ, naming the index of the first series whose state does.
+    """
     states = _by_network(
         model, series2seq(series), lambda fitting, part, _: list(fitting.encode(part))
     )
+    for index, state in enumerate(states):
+        if len(state) != len(states[0]):
+            raise_log(
+                ValueError(
+                    f"`series` at index {index} has a hidden state of {len(state)} values, the "
+                    f"first one of {len(states[0])}, as their seasons or numbers of components "
+                    f"differ. Encode them separately, or choose one network with "
+                    f"`LSTMSeqModel.from_pretrained(season=...)`."
+                )
+            )
     return np.stack(states)
 
 
@@ -292,8 +347,8 @@ def _by_network(
     if isinstance(series, TimeSeries):
         return call(for_series(model, series), series, [0])
     groups: dict[LSTMSeqModel, list[int]] = {}
-    for index, target in enumerate(series):
-        groups.setdefault(for_series(model, target), []).append(index)
+    for index, fitting in enumerate(_for_each(model, series)):
+        groups.setdefault(fitting, []).append(index)
     results: list[Any] = [None] * len(series)
     for fitting, indices in groups.items():
         part = [series[index] for index in indices]

@@ -149,6 +149,12 @@ def test_the_command_forecasts_and_its_model_forecasts_again(
     pd.testing.assert_frame_equal(again, future)
     assert main(["forecast", "sales.csv", "--interval", "100"]) == 2
     assert main(["forecast", "--model", str(out / "model.pt")]) == 2
+    capsys.readouterr()
+    assert main(["forecast", "sales.csv", "--model", "lost.pt"]) == 2
+    assert "--model: there is no lost.pt" in capsys.readouterr().err
+    assert main([*arguments, "--models", "NaiveDrift", "--out", "drift"]) == 0
+    said = capsys.readouterr().err
+    assert "no model.pt, as NaiveDrift is fitted anew each time; --models 'LSTM" in said
     _check_what_lies_beside_the_model(out, command, capsys)
 
 

@@ -1,6 +1,7 @@
 """Comparisons of many series: rows, order, workers, resumption, Dask workers that are killed."""
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -339,7 +340,9 @@ def test_the_command_reads_a_table_in_long_format(
     pd.concat(frames).to_csv(tmp_path / "shops.csv", index=False)
     arguments = ["compare", "shops.csv", "--series", "shop", "--horizon", "6", "--folds", "2"]
     assert main([*arguments, "--models", *NAIVE, "--n-jobs", "2", "--out", "found"]) == 0
-    assert "3 series" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "3 series" in told.out
+    assert re.search(r"Naive\w+, Naive\w+: no scores for 1 series: ValueError: `series`", told.err)
     rows = pd.read_csv("found/per_series.csv")
     assert rows["series"].drop_duplicates().tolist() == ["west", "east", "new"]
     assert rows.groupby("series")["error"].count().to_dict() == {"west": 0, "east": 0, "new": 2}

@@ -187,6 +187,9 @@ def test_corners(cells: list[str], expected: list[str] | str | None) -> None:
         (["20240131", "20240201"], r"holds numbers .*--date-format: %Y%m%d"),
         (["2024.01", "2024.02"], r"holds numbers .*--date-format: %Y.%m"),
         (["45292.5", "45293.5"], r"holds numbers"),
+        (["20240131120000", "20240131130000"], r"--date-format: %Y%m%d%H%M%S"),
+        (["1577836800", "1577840400"], r"since 1970, convert them: .*frame\['day'\], unit='s'"),
+        (["1577836800000", "1577840400000"], r"unit='ms'"),
         (["2024-03-30T00:00+01:00", "2024-04-01T00:00+02:00"], "in several time zones"),
         (["31.03.2024 00:00 +0100", "01.04.2024 00:00 +0200"], "in several time zones"),
         # both orders fit and both have a constant step, or no row decides

@@ -46,6 +46,7 @@ def test_read_csv_fills_missing_dates_with_nan_when_told_the_frequency(tmp_path:
         ("day,a\n2024-01-01,1\nsoon,2\n", {}, "line 3: 'soon' in column 'day' is no date"),
         ("day,a\n2024-01-01,1\n2024-01-01,2\n", {}, "line 3: '2024-01-01' .* is there twice"),
         ("day,a\n2024-01-01,1\n2024-01-02,x\n", {"values": ["a"]}, "line 3: 'x' .* is no number"),
+        ("year,month,v\n2020,12,5\n2021,1,6\n", {}, r"Join \['year', 'month'\] into one column"),
         ("a,b\n1871,2\n1872,4\n", {}, r"holds numbers \(1871, ...\), not dates"),
         ("day,a\n2024-01-01,1\n\n2024-01-02,inf\n", {}, "line 4: 'inf' .* is not finite"),
         ("day,a\n2024-01-01,1\n,2\n", {}, "line 3: '' .* is no date"),

@@ -23,6 +23,8 @@ VALUES = np.random.default_rng(0).normal(size=24)
         pd.Series(VALUES, index=MONTHS, name="v"),
         pd.DataFrame({"v": VALUES, "t": MONTHS}),
         pd.DataFrame({"t": MONTHS, "v": VALUES}, index=range(100, 124)),
+        pd.DataFrame({"t": MONTHS, "v": VALUES}, index=np.arange(24) ** 2),
+        pd.DataFrame({"t": MONTHS, "v": VALUES}, index=[*range(12), *range(12)]),
         pd.DataFrame({"t": MONTHS.strftime("%d/%m/%Y"), "v": VALUES, "note": "x", "flag": True}),
         pa.table({"t": MONTHS.to_pydatetime(), "v": VALUES}),
         pa.table({"t": MONTHS.date, "v": VALUES}),

@@ -87,8 +87,59 @@ def test_a_frequency_without_a_network_is_named(caplog: pytest.LogCaptureFixture
     assert "season of 48 steps (frequency 30min)" in caplog.text
 
 
+def test_a_frequency_without_a_network_is_named_once(
+    make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    series = [sine(60, "B", season=5), sine(400, "30min", season=48), sine(50, "B", season=5)]
+    make().predict(3, series)
+    assert caplog.text.count("season of 5 steps (frequency B)") == 1
+    assert caplog.text.count("season of 48 steps (frequency 30min)") == 1
+
+
 def test_a_series_too_short_for_its_season_is_forecast_without() -> None:
     assert [choose_season(sine(length, "MS")) for length in (12, 13)] == [1, 12]
+
+
+@pytest.mark.parametrize(("length", "season"), [(12, 1), (13, 1), (14, 12)])
+def test_a_series_too_short_to_train_on_its_season_is_fitted_without(
+    make: Any, length: int, season: int
+) -> None:
+    model = make(n_epochs=1).fit(sine(length, "MS", level=10))
+    assert model.pretrained_season == season
+    assert np.isfinite(model.predict(3).values()).all()
+
+
+def test_a_short_series_among_long_ones_is_named_as_too_short(make: Any) -> None:
+    series = sine(60, level=10)
+    with pytest.raises(ValueError, match=r"`series` at index 1 is too short .* 10 steps, and 14"):
+        make().fit([series, series[:10]])
+
+
+def test_states_of_networks_of_several_sizes_are_refused(make: Any) -> None:
+    months, days = sine(60, level=10), sine(60, "D", season=7)
+    assert make().encode([months, months]).shape == (2, 192)
+    with pytest.raises(ValueError, match=r"at index 1 has a hidden state of 128 .* one of 192"):
+        make().encode([months, days])
+    assert make(12).encode([months, days]).shape == (2, 192)
+
+
+@pytest.mark.parametrize("method", ["lr_find", "scale_batch_size"])
+def test_what_trains_without_a_fit_asks_for_a_season(make: Any, method: str) -> None:
+    with pytest.raises(ValueError, match=r"from_pretrained\(season=...\)"):
+        getattr(make(), method)(sine(60, level=10))
+
+
+def test_only_a_file_without_weights_warns_of_it(
+    make: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", logger="darts")
+    path = str(tmp_path / "model.pt")
+    make().save(path)
+    LSTMSeqModel.load(path)
+    assert not caplog.records
+    LSTMSeqModel(12, 6).save(path)
+    LSTMSeqModel.load(path)
+    assert "loaded without weights" in caplog.text
 
 
 def test_series_of_several_seasons_widths_and_types_in_one_call(make: Any) -> None:
