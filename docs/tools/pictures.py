@@ -2,8 +2,9 @@
 
     python docs/tools/pictures.py
 
-Each page's Python blocks run in one namespace and an empty folder; the PNG files that they write and the
-page shows are copied to `docs/images`. `tests/test_docs.py` runs the same blocks, with fewer training steps.
+Each page's Python blocks run in one namespace and an empty folder; the PNG files that they write
+and the page shows are copied to `docs/images`. `tests/test_docs.py` runs the same blocks, with
+fewer training steps.
 """
 
 import os

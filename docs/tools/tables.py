@@ -59,7 +59,11 @@ def broad() -> str:
             "of monthly series": _relative(table[table["season"] == 12]),
         }
     )
-    return to_markdown(found.sort_values("mean MASE").reset_index()) + "\n" + recorded("accuracy_broad")
+    return (
+        to_markdown(found.sort_values("mean MASE").reset_index())
+        + "\n"
+        + recorded("accuracy_broad")
+    )
 
 
 def small() -> str:
