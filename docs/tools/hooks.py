@@ -44,13 +44,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     """Insert tables and files."""
     markdown = re.sub(r"<!-- table: ([\w-]+) -->", lambda m: TABLES[m[1]](), markdown)
     return re.sub(
-        r"<!-- include: (\S+)( as section)? -->",
-        lambda m: include(m[1], page.file.src_uri, bool(m[2])),
+        r"<!-- include: (\S+)(?: as (section|body))? -->",
+        lambda m: include(m[1], page.file.src_uri, m[2]),
         markdown,
     )
 
 
-def include(source: str, page: str, as_section: bool) -> str:
+def include(source: str, page: str, kind: str | None) -> str:
     """Return the text of a file, with the links of a page of the site.
 
     Parameters
@@ -59,8 +59,8 @@ def include(source: str, page: str, as_section: bool) -> str:
         The file, from the root of the repository.
     page
         The page, from the folder of the site.
-    as_section
-        Whether its headings move down by a level.
+    kind
+        `section` moves its headings down by a level; `body` leaves the title out, too.
     """
     text = (ROOT / source).read_text(encoding="utf-8")
 
@@ -74,4 +74,6 @@ def include(source: str, page: str, as_section: bool) -> str:
         return f"[{label}]({posixpath.relpath(PAGES[path], posixpath.dirname(page) or '.')})"
 
     text = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)]+)\)", link, text)
-    return re.sub(r"^#", "##", text, flags=re.MULTILINE) if as_section else text
+    if kind == "body":
+        text = re.sub(r"\A# .*\n", "", text)
+    return re.sub(r"^#", "##", text, flags=re.MULTILINE) if kind else text

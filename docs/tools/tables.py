@@ -80,7 +80,7 @@ def competitions() -> str:
     table = read("accuracy_competitions")
     names = {
         "LSTMSeqModel, pre-trained, zero-shot": "zero-shot",
-        "LSTMSeqModel, pre-trained, fine-tuned, all together": "fine-tuned together",
+        "LSTMSeqModel, pre-trained, fine-tuned, all together": "fine-tuned",
     }
     whole = table[table["series"] == table.groupby("set")["series"].transform("max")]
     whole = whole[whole["model"].isin(names)].assign(model=lambda x: x["model"].map(names))
@@ -90,7 +90,7 @@ def competitions() -> str:
         columns |= {
             f"MASE, {name}": rows["MASE"],
             f"relative, {name}": rows["relative"],
-            f"80 % interval holds, {name}": rows["coverage"],
+            f"80 % holds, {name}": rows["coverage"],
         }
     found = pd.DataFrame(columns).loc[whole["set"].unique()]
     means = {c: np.exp(np.log(found[c]).mean()) for c in found if c.startswith("relative")}
