@@ -12,7 +12,7 @@ import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -103,11 +103,22 @@ def where() -> dict[str, Any]:
     }
 
 
-def write(name: str, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Write rows with versions and hardware to `results/<name>.csv` and return them."""
+def write(
+    name: str, rows: Iterable[dict[str, Any]], keys: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Write rows with versions and hardware to `results/<name>.csv` and return them.
+
+    With `keys`, rows that were there stay, unless new ones are equal in these columns.
+    """
     table = pd.DataFrame([{**row, **where()} for row in rows])
     RESULTS.mkdir(exist_ok=True)
-    table.to_csv(RESULTS / f"{name}.csv", index=False)
+    path = RESULTS / f"{name}.csv"
+    if keys is not None and path.exists():
+        table = pd.concat([pd.read_csv(path), table])
+        table = table.drop_duplicates(list(keys), keep="last").sort_values(
+            list(keys), kind="stable"
+        )
+    table.to_csv(path, index=False)
     return table
 
 

@@ -1,10 +1,12 @@
-"""Atomic writes: a file appears complete under its name, or not at all; and checks of zip archives.
+"""Atomic writes: a file appears complete under its name, or not at all; and checks of what is read.
 
 What is written, and in which format, is up to the caller.
 
 Source: `os.replace`, which is atomic within one file system.
 """
 
+import hashlib
+import json
 import os
 import platform
 import re
@@ -17,9 +19,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["atomic_write", "check_archive", "remove_leftovers"]
+__all__ = ["atomic_write", "check_archive", "read_json", "remove_leftovers", "write_json"]
 
 _LEFTOVER = re.compile(r"\.darts_lstm_seq-(\d+)-(.*)-[^-]*")
 # of an entry's name and extra field, in the header before its content (zip specification, 4.3.7)
@@ -81,6 +83,46 @@ def atomic_write(path: str | Path, companions: Sequence[str] = ()) -> Iterator[P
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         for suffix in [*written, ""]:
             os.replace(f"{temporary}{suffix}", f"{path}{suffix}")
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write a value of JSON with its checksum, for `read_json`."""
+    text = json.dumps({"sha256": _checksum(content), "content": content}, indent=1)
+    with atomic_write(path) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what `write_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged or changed; the caller says how to repair that.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from darts_lstm_seq.files import read_json, write_json
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "options.json", {"decimal": ","})
+    ...     read_json(Path(folder) / "options.json")
+    {'decimal': ','}
+    """
+    try:
+        read = json.loads(Path(path).read_text(encoding="utf-8"))
+        if read["sha256"] != _checksum(read["content"]):
+            raise ValueError("its checksum differs")
+        return read["content"]
+    except Exception as error:  # damaged content may be of any type, and nested to any depth
+        raise ValueError(
+            f"`{path}` cannot be read, or is damaged or changed ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -1,12 +1,11 @@
 """Write trained networks into the package: `python -m pretraining.export [--models FOLDER]`.
 
 One file of weights per season in half precision, with the skip as a single matrix, and the list of
-sizes, quantiles and checksums that `darts_lstm_seq/model/pretrained.py` reads.
+sizes, quantiles and checksums that `darts_lstm_seq/model/pretrained_networks.py` reads.
 """
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from darts_lstm_seq import LSTMSeqModel
+from darts_lstm_seq.files import write_json
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from pretraining.averaging import skip_of
 
@@ -63,7 +63,7 @@ def main() -> None:
         season = int(path.stem.split("_")[1])
         model = LSTMSeqModel.load(str(path), pl_trainer_kwargs={"accelerator": "cpu"})
         listed[str(season)] = export(model, season)
-    (PACKAGE / "networks.json").write_text(json.dumps(listed, indent=2) + "\n")
+    write_json(PACKAGE / "networks.json", listed)
 
 
 if __name__ == "__main__":

@@ -220,7 +220,8 @@ def train_one_by_one(
 def pretrained_quantiles(season: int, values: np.ndarray) -> np.ndarray:
     """Forecast one series `(steps,)` by the weights of the file, step by step; `(T, P)`."""
     folder = Path(pretrained.__file__).parents[1] / "weights"
-    sizes = json.loads((folder / "networks.json").read_text())[str(season)]["parameters"]
+    listed = json.loads((folder / "networks.json").read_text())["content"]
+    sizes = listed[str(season)]["parameters"]
     weights = {
         name: weight.astype(np.float64)
         for name, weight in load_file(folder / f"season_{season}.safetensors").items()

@@ -17,7 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from darts_lstm_seq.files import atomic_write, check_archive, remove_leftovers
+from darts_lstm_seq.files import (
+    atomic_write,
+    check_archive,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
 
 
 def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -209,3 +215,34 @@ def test_no_tensor_is_marked_as_a_folder(archive: Path) -> None:
 def test_a_missing_archive_stays_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         check_archive(tmp_path / "nowhere.pt")
+
+
+def test_no_flipped_bit_changes_what_json_holds(tmp_path: Path) -> None:
+    path = tmp_path / "options.json"
+    value = {"b": [1, 2.5, None, True], "a": {"text": "\ud800\0é"}}
+    write_json(path, value)
+    assert read_json(path) == value
+    content = path.read_bytes()
+    refused = 0
+    for index in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[index // 8] ^= 1 << index % 8
+        path.write_bytes(flipped)
+        try:
+            assert read_json(path) == value  # white space
+        except ValueError:
+            refused += 1
+    assert refused > 7 * len(content)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"5", b"null", b"{}", b"[" * 100000, b"\xff", None]
+)
+def test_what_is_no_json_with_a_checksum_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "options.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"options\.json` cannot be read, or is damaged or changed"
+    ):
+        read_json(path)

@@ -311,7 +311,9 @@ def test_workers_end_with_the_process_that_started_them(number: int, tmp_path: P
     fifo = str(tmp_path / "fifo")
     os.mkfifo(fifo)
     call = f"next(run_chunks({__name__}.hold, [{fifo!r}] * 2, 2))"
-    process = start_python(f"from darts_lstm_seq.parallel import run_chunks; {call}")
+    # a shell may have started the tests in the background, where the interrupt is ignored
+    interrupt = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = start_python(f"{interrupt}\nfrom darts_lstm_seq.parallel import run_chunks; {call}")
     with open(fifo) as file:
         assert int(file.readline()) != int(file.readline())
         process.send_signal(number)

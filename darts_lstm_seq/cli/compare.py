@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from darts_lstm_seq.cli.inputs import read_inputs
+from darts_lstm_seq.files import atomic_write
 
 if TYPE_CHECKING:
     from darts_lstm_seq.comparison.compare import Comparison
@@ -23,7 +24,8 @@ def run_compare(parsed: argparse.Namespace) -> int:
     if len(result.series) > 1 or "failed" in result.scores:
         written += ", per_series.csv"
     elif not result.forecasts.empty:
-        result.plot().savefig(parsed.out / "forecasts.png", dpi=150)
+        with atomic_write(parsed.out / "forecasts.png") as temporary:
+            result.plot().savefig(temporary, dpi=150)
         written += ", forecasts.png"
     print(f"written to {parsed.out}: {written}")
     return 0 if result.scores["error"].isna().any() else 1

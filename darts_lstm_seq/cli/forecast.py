@@ -1,13 +1,14 @@
 """`darts-lstm-seq forecast`: forecast the future by the best model, or by a saved one."""
 
 import argparse
-import json
+import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darts_lstm_seq.cli.compare import run_comparison
 from darts_lstm_seq.cli.inputs import FILE_OPTIONS, read_inputs
+from darts_lstm_seq.files import atomic_write, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,15 +32,15 @@ def run_forecast(parsed: argparse.Namespace) -> int:
         written += ", model.pt, model.json"
     else:
         print("no model file, as the model is fitted anew each time", file=sys.stderr)
+        if (parsed.out / "model.pt").exists():
+            print(f"model.pt in {parsed.out} is of an earlier forecast", file=sys.stderr)
     print(f"forecast by {result.best}; written to {parsed.out}: scores.csv, {written}")
     return 0
 
 
 def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
     """Forecast by a saved model, with the options of the file that it was trained on."""
-    settings = parsed.model.with_suffix(".json")
-    stored = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
-    for name, value in stored.items():
+    for name, value in _stored_options(parsed.model).items():
         if name == "categories" or (name in FILE_OPTIONS and getattr(parsed, name) is None):
             setattr(parsed, name, value)
     if parsed.file is None:
@@ -65,12 +66,41 @@ def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
     return 0
 
 
+def _stored_options(model: Path) -> dict[str, Any]:
+    """Return the options that `_save_model` stored beside a model.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged, or were stored beside another model.
+    """
+    file = model.with_suffix(".json")
+    if not file.exists():
+        print(f"no {file}: the file is read by the options given here alone", file=sys.stderr)
+        return {}
+    try:
+        stored = read_json(file)
+        if stored["model_sha256"] != _checksum(model):
+            raise ValueError(f"`{file}` belongs to another {model.name}.")
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Repeat the forecast that saved the model, or remove {file.name} and give the "
+            f"options that it was trained with."
+        ) from error
+    return dict(stored["options"])
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def _write_future(out: Path, series: Any, future: "pd.DataFrame") -> str:
     from darts_lstm_seq.comparison.future_plot import plot_future
     from darts_lstm_seq.comparison.results_folder import ResultsFolder
 
     ResultsFolder(out).write_tables({"future.csv": future})
-    plot_future(series, future).savefig(out / "future.png", dpi=150)
+    with atomic_write(out / "future.png") as temporary:
+        plot_future(series, future).savefig(temporary, dpi=150)
     if "error" in future and (failed := future["error"].notna().sum()):
         print(f"{failed} series have no forecast; see `error` in future.csv", file=sys.stderr)
     return "future.csv, future.png"
@@ -83,11 +113,12 @@ def _save_model(parsed: argparse.Namespace, result: "Comparison") -> bool:
     model = result.fit()
     if not isinstance(model, LSTMSeqModel):
         return False
-    model.save(str(parsed.out / "model.pt"))
+    file = parsed.out / "model.pt"
+    model.save(str(file))
     options = {name: getattr(parsed, name) for name in FILE_OPTIONS}
     components = next(iter(result.series.values())).components
     options["value"] = options["value"] or list(components)
     options["categories"] = parsed.categories
-    text = json.dumps(options, indent=1)
-    (parsed.out / "model.json").write_text(text, encoding="utf-8")
+    # tied to the model: a process that is killed before this line leaves the options of another
+    write_json(file.with_suffix(".json"), {"options": options, "model_sha256": _checksum(file)})
     return True

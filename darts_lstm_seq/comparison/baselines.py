@@ -15,7 +15,7 @@ from darts.utils.utils import SeasonalityMode
 from typing_extensions import override
 
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
-from darts_lstm_seq.model.pretrained import networks
+from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.seasons import find_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None

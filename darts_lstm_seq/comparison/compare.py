@@ -126,8 +126,8 @@ def compare(
         Scores, forecasts, the future (`.predict()`), and `.plot()`. A model that fails has a row
         with its error. If there are many series, those that cannot be evaluated, because they are
         too short for instance, have a row with the error for each model. So have the series of a
-        chunk whose worker died twice;
-        a repeated call with the same ``out`` evaluates these again.
+        chunk whose worker died three times; a repeated call with the same ``out`` evaluates these
+        again.
 
     Raises
     ------

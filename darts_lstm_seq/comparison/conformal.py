@@ -85,10 +85,14 @@ def _of_global_model(
     **covariates: TimeSeries,
 ) -> Forecast:
     quantiles = [(1 - interval) / 2, 0.5, (1 + interval) / 2]
-    calibrated = ConformalNaiveModel(model, quantiles=quantiles)
-    found = calibrated.predict(
-        horizon, series, predict_likelihood_parameters=True, show_warnings=False, **covariates
-    )
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        calibrated = ConformalNaiveModel(model, quantiles=quantiles)
+        found = calibrated.predict(
+            horizon, series, predict_likelihood_parameters=True, show_warnings=False, **covariates
+        )
+    finally:
+        np.random.set_state(state)  # noqa: NPY002 - Darts seeds it, and draws nothing here
     values = found.values().reshape(horizon, series.n_components, 3)  # (T, C, 3)
     point = TimeSeries(times=found.time_index, values=values[:, :, 1], components=series.components)
     return Forecast(point, values[:, :, [0, 2]])

@@ -13,6 +13,8 @@ import pandas as pd
 from darts import TimeSeries
 from darts.logging import get_logger
 
+from darts_lstm_seq.comparison.results_folder import to_cell
+
 logger = get_logger(__name__)
 
 
@@ -32,30 +34,30 @@ def warn_of_other_results(out: str | Path, series: Mapping[Any, TimeSeries]) -> 
         firsts = table.groupby(owners, sort=False).first()[["time", "actual"]]
     except (OSError, ValueError, KeyError):  # no such table
         return
-    named = {str(name): one for name, one in series.items()}
+    named: dict[str, list[TimeSeries]] = {}  # 1 and "1" have the same cell
+    for name, one in series.items():
+        named.setdefault(to_cell(str(name)), []).append(one)
     for owner, row in firsts.iterrows():
-        name, component = owner if isinstance(owner, tuple) else (None, owner)
-        one = next(iter(named.values())) if name is None else named.get(_plain(name))
-        if one is None or not _holds(one, _plain(str(component)), row["time"], row["actual"]):
+        cell, component = owner if isinstance(owner, tuple) else (None, owner)
+        ones = series.values() if cell is None else named.get(cell, [])
+        if not any(_holds(one, component, row["time"], row["actual"]) for one in ones):
             logger.warning(
                 "`out` (%s) held results of other data, %r for instance, which are replaced.",
                 out,
-                name or component,
+                cell or component,
             )
             return
 
 
-def _plain(text: str) -> str:
-    return text.removeprefix("'")  # that keeps spreadsheets from running formulas
-
-
 def _holds(series: TimeSeries, component: str, time: str, actual: str) -> bool:
-    """Return whether a series has a value at a time."""
-    if component not in series.components:
-        return False
+    """Return whether a series has a value at a time, all three as a table has them."""
     try:
-        at = pd.Timestamp(time) if series.has_datetime_index else int(time)
-        value = float(series[component].slice(at, at).values()[0, 0])
-    except (ValueError, IndexError):  # no such time
+        row = series.time_index.get_loc(
+            pd.Timestamp(time) if series.has_datetime_index else int(time)
+        )
+        column = [to_cell(name) for name in series.components].index(component)
+        expected = float(actual or "nan")
+    except (ValueError, KeyError, TypeError, OverflowError):  # no such time, component or number
         return False
-    return bool(np.isclose(value, float(actual or "nan"), rtol=1e-6, atol=0, equal_nan=True))
+    value = series.all_values(copy=False)[row, column, 0]
+    return bool(np.isclose(value, expected, rtol=1e-6, atol=0, equal_nan=True))

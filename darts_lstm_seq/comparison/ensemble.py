@@ -41,7 +41,8 @@ def ensemble_forecasts(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 def _of(forecasts: pd.DataFrame) -> Iterator[pd.DataFrame]:
     models = forecasts["model"].tolist()
-    by_model = [forecasts[[name == model for name in models]] for model in dict.fromkeys(models)]
+    # not in the order in which workers ended: it would decide the last bit of a mean, and ties
+    by_model = [forecasts[[name == model for name in models]] for model in sorted(set(models))]
     if len(by_model) < MIN_MODELS:
         return
     # rows of all models are in the same order

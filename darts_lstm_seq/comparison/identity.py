@@ -82,8 +82,8 @@ def describe_parameters(path: str, value: Any) -> dict[str, Any]:
     """Return all parameters of a model, or of another value, by their paths.
 
     Numbers, texts, `None` and booleans are themselves; other objects are texts with a hash of their
-    content. A function is its name and its source code; what it calls, and the code of classes, are
-    not compared.
+    content. A function, wherever it is in them, is its name and its source code; what it calls, and
+    the code of classes, are not compared.
 
     Parameters
     ----------
@@ -95,7 +95,8 @@ def describe_parameters(path: str, value: Any) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If a part cannot be compared with that of another process, such as a lambda.
+        If a part cannot be compared with that of another process: any lambda, and any function
+        that uses variables of a function around it.
 
     Examples
     --------
@@ -152,7 +153,7 @@ def _hash(path: str, value: Any) -> str:
 
 
 class _Hasher(NumpyHasher):
-    """Hashes tensors by their values, and Darts models by their parameters and fitted state."""
+    """Hashes tensors by values, Darts models by parameters and fitted state, functions by code."""
 
     @override
     def save(self, obj: Any) -> None:
@@ -161,6 +162,9 @@ class _Hasher(NumpyHasher):
             obj = "tensor", str(obj.dtype), tuple(obj.shape), values
         elif isinstance(obj, ForecastingModel):
             obj = _full_name(type(obj)), dict(obj.model_params), fitted_state(obj)
+        elif inspect.isfunction(obj):
+            super().save(obj)  # its name, by which no lambda and no closure can be found
+            obj = inspect.getsource(obj), obj.__defaults__, obj.__kwdefaults__
         super().save(obj)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from darts_lstm_seq.files import atomic_write
+from darts_lstm_seq.files import atomic_write, remove_leftovers
 
 logger = getLogger(__name__)
 
@@ -46,6 +46,9 @@ class ResultsFolder:
         self._path = Path(path)
         self._parts = self._path / "parts"
         self._path.mkdir(parents=True, exist_ok=True)
+        for folder in (self._path, self._parts):
+            if folder.is_dir():
+                remove_leftovers(folder)
         # the scores of each valid part, by the name of its file
         self._scores: dict[str, Columns] = {}
 
@@ -70,7 +73,7 @@ class ResultsFolder:
         try:
             lock = FileLock(self._path / _LOCK).acquire(timeout=0)
         except Timeout as error:
-            since = owner.read_text(encoding="utf-8") if owner.exists() else "just now"
+            since = owner.read_text(errors="replace") if owner.exists() else "just now"
             raise ValueError(
                 f"`out` ({self._path}) is in use since {since}. Wait for its end, or name another "
                 f"folder."
@@ -115,7 +118,7 @@ class ResultsFolder:
     def _read_settings(self, file: Path) -> dict[str, Any]:
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{file} is damaged, so the settings of the results in `out` are unknown. Name "
                 f"another folder, or delete this one. Reason: {error}"
@@ -197,10 +200,9 @@ class ResultsFolder:
         return pd.DataFrame(json.loads(lines[1]))
 
     def write_tables(self, tables: dict[str, pd.DataFrame | Iterator[pd.DataFrame]]) -> None:
-        r"""Write tables for people to CSV files; a table may come in parts, one after another.
+        """Write tables for people to CSV files; a table may come in parts, one after another.
 
-        A text that a spreadsheet would run as a formula starts with an apostrophe; NUL and lone
-        surrogates, which no CSV file can hold, are written as ``\x00`` and ``\ud800``.
+        Texts are written as `to_cell` returns them.
 
         Parameters
         ----------
@@ -211,11 +213,11 @@ class ResultsFolder:
             parts = [table] if isinstance(table, pd.DataFrame) else table
             with (
                 atomic_write(self._path / name) as temporary,
-                open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as f,
+                open(temporary, "w", encoding="utf-8", newline="") as f,
             ):
                 for index, part in enumerate(parts):
                     # with the line ends of RFC 4180, Python also quotes a carriage return
-                    part.map(_to_cell).to_csv(
+                    part.map(to_cell).to_csv(
                         f, index=False, header=index == 0, lineterminator="\r\n"
                     )
 
@@ -227,10 +229,21 @@ def _to_text(times: pd.Series) -> pd.Series:
     return pd.Series(values, index=times.index, dtype=object)
 
 
-def _to_cell(value: Any) -> Any:
+def to_cell(value: Any) -> Any:
+    r"""Return a text as a table for people has it, and other values as they are.
+
+    A text that a spreadsheet would run as a formula starts with an apostrophe; NUL and lone
+    surrogates, which no CSV file can hold, are written as ``\x00`` and ``\ud800``.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.comparison.results_folder import to_cell
+    >>> to_cell("=1+1"), to_cell(-1)
+    ("'=1+1", -1)
+    """
     if not isinstance(value, str):
         return value
-    text = value.replace("\0", "\\x00")
+    text = value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
     # https://owasp.org/www-community/attacks/CSV_Injection
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 

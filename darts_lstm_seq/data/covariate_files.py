@@ -4,6 +4,7 @@ How the file is read is up to `csv_files.py`; here its columns are told apart, a
 whose targets are empty, become the future part of the covariates.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
@@ -11,9 +12,18 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
+from darts.logging import get_logger
 
 from darts_lstm_seq.data.csv_files import CSVFormat, read_all_series, read_columns
+from darts_lstm_seq.data.csv_numbers import (
+    filled_cells,
+    is_number,
+    parse_numbers,
+    without_unit,
+)
 from darts_lstm_seq.data.csv_table import Table
+
+logger = get_logger(__name__)
 
 
 class CovariateData(NamedTuple):
@@ -50,7 +60,8 @@ def read_with_covariates(
     future
         Columns that are known beyond it: rows at the end, with empty targets, hold their future.
     static
-        Columns with one value per series. Texts become a column of zeros and ones per category.
+        Columns with one value per series: numbers, written like the others of the file, or texts,
+        which become a column of zeros and ones per category.
     categories
         The categories of static texts, if a model knows them already; others are zeros throughout.
 
@@ -62,7 +73,7 @@ def read_with_covariates(
     Raises
     ------
     ValueError
-        If there is no such column, or a static covariate changes within a series.
+        If there is no such column, or a static covariate changes within a series or is missing.
 
     Examples
     --------
@@ -86,7 +97,7 @@ def read_with_covariates(
     options = series, time, freq, csv_format
     if values is None:
         kept = {n: cells for n, cells in table.columns.items() if n not in {*others, *static}}
-        plain = read_all_series(Table(table.path, kept, table.lines), None, *options)
+        plain = read_all_series(dataclasses.replace(table, columns=kept), None, *options)
         first = next(iter(plain.values())) if isinstance(plain, dict) else plain
         values = list(first.components)
     whole = read_all_series(table, [*values, *others], *options)
@@ -95,7 +106,8 @@ def read_with_covariates(
         name: _until_the_last(one[list(values)]) if future else one[list(values)]
         for name, one in named.items()
     }
-    known, found = _static(table, series, static, categories)
+    numeric = [*values, *others]
+    known, found = _static(table, series, static, categories, numeric, csv_format.get("decimal"))
     if static:
         targets = {
             name: one.with_static_covariates(known.loc[[name]].reset_index(drop=True))
@@ -121,8 +133,13 @@ def _static(
     series: str | None,
     columns: Sequence[str],
     categories: Mapping[str, Sequence[str]] | None,
+    numeric: Sequence[str],
+    decimal: str | None,
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Return a row of numbers per series, and the categories of columns of text."""
+    """Return a row of numbers per series, and the categories of columns of text.
+
+    Other `numeric` columns tell the decimal sign, too.
+    """
     if not columns:
         return pd.DataFrame(), {}
     if series is None:
@@ -130,22 +147,44 @@ def _static(
             "static covariates tell series apart, and there is only one. Name the column that "
             "names the series (--series), or leave --static out."
         )
+    whose = pd.Series(table.columns[series])
     cells = pd.DataFrame({name: table.columns[name] for name in columns})
-    grouped = cells.groupby(pd.Series(table.columns[series]), sort=False)
     for name in columns:
-        changing = grouped[name].nunique()
+        changing = cells[name].groupby(whose, sort=False).nunique()
         if (changing > 1).any():
             raise ValueError(
                 f"{table.path}: the static covariate {name!r} changes within series "
                 f"{changing.idxmax()!r}. Name it as a past or future covariate."
             )
-    texts, numbers, found = grouped.first(), {}, {}
+    texts = _filled(table, columns)
+    of_numbers = [
+        name
+        for name in columns
+        if name not in (categories or {}) and all(map(is_number, texts[name].values()))
+    ]
+    for name in of_numbers:
+        for row in sorted(set(range(len(table.lines))) - texts[name].keys())[:1]:
+            raise table.refusal(name, row, "is missing: each series needs a number. Fill it in.")
+    parsed = parse_numbers(
+        table, _filled(table, numeric) | {name: texts[name] for name in of_numbers}, decimal
+    )
+    numbers, found = {}, {}
     for name in columns:
-        parsed = pd.to_numeric(texts[name], errors="coerce")
-        if parsed.notna().all() and name not in (categories or {}):
-            numbers[name] = parsed.astype(float)
+        if name in of_numbers:
+            numbers[name] = pd.Series(parsed[name]).groupby(whose, sort=False).first()
             continue
-        found[name] = list((categories or {}).get(name, sorted(set(texts[name]))))
+        if len(numerals := [text for text in texts[name].values() if is_number(text)]):
+            logger.warning(
+                f"{table.path}: the static covariate {name!r} holds texts beside numbers such as "
+                f"{numerals[0]!r}: each is a category."
+            )
+        of_series = cells[name].groupby(whose, sort=False).first()
+        found[name] = list((categories or {}).get(name, sorted(set(of_series))))
         for category in found[name]:
-            numbers[f"{name}={category}"] = (texts[name] == category).astype(float)
+            numbers[f"{name}={category}"] = (of_series == category).astype(float)
     return pd.DataFrame(numbers), found
+
+
+def _filled(table: Table, names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Return the cells of columns that are not missing, without their units."""
+    return {name: without_unit(table, name, filled_cells(table, name))[0] for name in names}

@@ -7,11 +7,13 @@ under which the rows are in order; where none of them decides, the caller is ask
 """
 
 import calendar
+import locale
 import re
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -212,13 +214,19 @@ def _formats(cell: str) -> list[str]:
 
 def _word(word: str) -> list[str]:
     """Return the directives for a name of a month or a day; "May" is both long and short."""
-    names = {
+    names = _names(locale.setlocale(locale.LC_TIME))
+    return [form for form, known in names.items() if word.capitalize() in known]
+
+
+@lru_cache
+def _names(_: str) -> dict[str, list[str]]:
+    """Return the names of months and days in a locale; making them takes longer than a look-up."""
+    return {
         "%b": list(calendar.month_abbr),
         "%B": list(calendar.month_name),
         "%a": list(calendar.day_abbr),
         "%A": list(calendar.day_name),
     }
-    return [form for form, known in names.items() if word.capitalize() in known]
 
 
 def _clock(match: re.Match[str]) -> str:

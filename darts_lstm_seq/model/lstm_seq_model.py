@@ -11,6 +11,7 @@ same.
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
 
@@ -46,9 +47,16 @@ from darts_lstm_seq.batching.datasets import (
     ValidationSeries,
 )
 from darts_lstm_seq.batching.sampler import CompactDataModule
-from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length
+from darts_lstm_seq.compat import TorchDataModule, parse_input_chunk_length, runs_folder
 from darts_lstm_seq.files import check_archive
-from darts_lstm_seq.model import backtest, defaults, persistence, pretrained, validation
+from darts_lstm_seq.model import (
+    backtest,
+    defaults,
+    persistence,
+    pretrained,
+    pretrained_networks,
+    validation,
+)
 from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, with_optional_seeding
 from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
@@ -374,7 +382,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         with persistence.isolated_random_state():  # initial weights are drawn, to be replaced
             self.model = self._init_model()
         assert self.pretrained_season is not None
-        pretrained.load_weights(self.model, self.pretrained_season)
+        pretrained_networks.load_weights(self.model, self.pretrained_season)
         self._update_covariates_use()
         self._fit_called = True
 
@@ -602,7 +610,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         predictor = DirectPredictor(torch.device("cpu"), show_progress=False)
         params |= {"trainer": predictor, "dataloader_kwargs": _own_random_state()}
         setup = prediction_copy(self)._setup_for_predict(**params)
-        return predictor.encode(setup["model"], setup["datamodule"]).numpy()
+        # members are made anew, and their initial weights drawn
+        is_drawn = self.n_members > 1
+        with persistence.isolated_random_state() if is_drawn else nullcontext():
+            return predictor.encode(setup["model"], setup["datamodule"]).numpy()
 
     @override
     def _create_model(self, train_sample: TorchTrainingSample) -> LSTMSeqModule:
@@ -755,7 +766,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                 setup["model"].initialize(batch, n_windows)
             else:
                 setup["model"].fit_scales(batch)
-                pretrained.load_weights(setup["model"], self.pretrained_season)
+                pretrained_networks.load_weights(setup["model"], self.pretrained_season)
                 is_ours = isinstance(train_dataset, BatchTrainingDataset)
                 newest = train_dataset.of_last_horizon() if is_ours else [0]
                 setup["model"].guard_fine_tuning(draw_batch(train_dataset, _spread(newest)))
@@ -907,6 +918,11 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         return forecasts
 
     @override
+    def _create_save_dirs(self) -> None:
+        # Darts' own fails where another process of a distributed training was faster
+        os.makedirs(runs_folder(self.work_dir, self.model_name), exist_ok=True)
+
+    @override
     def _check_ckpt_parameters(self, tfm_save: TorchForecastingModel) -> None:
         super()._check_ckpt_parameters(tfm_save)
         # depends on the training data, not on parameters: whether the network has mask inputs
@@ -947,7 +963,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             dtype = torch.as_tensor(self.train_sample.past_target[:0]).dtype
             self.model.export_dtype = dtype if dtype.is_floating_point else torch.float32
         path = os.fspath(path or f"{self._default_save_path()}.onnx")
-        with persistence.writing(path) as temporary:
+        with persistence.isolated_random_state(), persistence.writing(path) as temporary:
             super().to_onnx(temporary, **kwargs)
 
     @override

@@ -1,36 +1,26 @@
-"""Pre-trained networks: their weights in the package, and the choice among them by the data.
+"""Models with pre-trained networks: the choice among these by the data, forecasts without `fit`.
 
-Each network was trained for one season on synthetic series (`pretraining/MODEL_CARD.md`). Its file
-has the weights of a single LSTM and linear layer and one matrix for the skip; sizes and checksums
-are in `networks.json`. Forecasts of series of several seasons, each by its network, are made here;
-everything else about prediction and training is the model's own.
+Forecasts of series of several seasons, each by its network, are made here; everything else about
+prediction and training is the model's own. The weights are in `pretrained_networks.py`.
 
-Source: the file format is that of the package `safetensors`.
+Source: Darts' foundation models, which forecast before they are fitted.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import safetensors.torch
-import torch
 from darts import TimeSeries
 from darts.logging import get_logger, raise_log
 from darts.typing import TimeSeriesLike
-from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.ts_utils import series2seq
-from torch import Tensor, nn
 
+from darts_lstm_seq.compat import random_state
 from darts_lstm_seq.model.backtest import select_series
 from darts_lstm_seq.model.defaults import FINE_TUNING_BATCH_SIZE
+from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.seasons import detect_season, find_seasonality
-from darts_lstm_seq.training.module import LSTMSeqModule
 
 if TYPE_CHECKING:
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
@@ -39,79 +29,10 @@ logger = get_logger(__name__)
 
 Model = TypeVar("Model", bound="LSTMSeqModel")
 
-# T output steps, L input steps, H hidden, p steps per patch, F past features, S static features
-
-FOLDER = Path(__file__).parents[1] / "weights"
 # the value of `pretrained_season` that leaves the choice to the data
 AUTO = "auto"
 # the zero-shot models of the seasons, components and dtypes that a model was asked about
 _models: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
-_REPAIR = "Install the package again: `pip install --force-reinstall --no-deps darts-lstm-seq`."
-
-
-@dataclass(frozen=True)
-class PretrainedNetwork:
-    """What is known of one network without its weights.
-
-    Parameters
-    ----------
-    file
-        Name of the file with the weights.
-    sha256
-        Checksum of that file.
-    parameters
-        Sizes, as parameters of `LSTMSeqModel`.
-    quantiles
-        Quantiles that it forecasts.
-    """
-
-    file: str
-    sha256: str
-    parameters: dict[str, Any]
-    quantiles: list[float]
-
-    def model_parameters(self) -> dict[str, Any]:
-        """Return the parameters of the `LSTMSeqModel` that has this network."""
-        lengths = tuple(self.parameters["input_chunk_length"])
-        return {
-            **self.parameters,
-            "input_chunk_length": lengths,
-            "likelihood": QuantileRegression(self.quantiles),
-            "shared_weights": True,
-            "use_reversible_instance_norm": True,
-        }
-
-
-@lru_cache
-def networks() -> Mapping[int, PretrainedNetwork]:
-    """Return the networks by season, in time steps.
-
-    Raises
-    ------
-    ValueError
-        If the file that lists them is missing or damaged.
-    """
-    path = FOLDER / "networks.json"
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        return {int(season): PretrainedNetwork(**entry) for season, entry in listed.items()}
-    except (OSError, ValueError, TypeError) as error:
-        message = f"The list of the pre-trained networks, `{path}`, cannot be read ({error})."
-        raise ValueError(f"{message} {_REPAIR}") from error
-
-
-@lru_cache
-def _weights(season: int) -> dict[str, Tensor]:
-    network = networks()[season]
-    path = FOLDER / network.file
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"The pre-trained weights `{path}` cannot be read ({error.strerror})."
-        raise ValueError(f"{message} {_REPAIR}") from error
-    if hashlib.sha256(content).hexdigest() != network.sha256:
-        raise ValueError(f"The pre-trained weights `{path}` are damaged or changed. {_REPAIR}")
-    return {name: weight.float() for name, weight in safetensors.torch.load(content).items()}
 
 
 def _check_season(season: Any) -> None:
@@ -233,7 +154,14 @@ def keep_weights(model: Model, series: TimeSeriesLike) -> Model:
 def _of_season(model: Model, season: int, **kwargs: Any) -> Model:
     """Return a new model with the training parameters of a model for one season."""
     parameters = {**model.model_params, **networks()[season].model_parameters(), **kwargs}
-    return type(model)(**{**parameters, "pretrained_season": season})
+    parameters["pretrained_season"] = season
+    state = random_state(model)
+    if parameters.get("random_state") is not None or state is None:
+        return type(model)(**parameters)
+    # without a seed, the constructor would draw one from NumPy's random state
+    made = type(model)(**{**parameters, "random_state": state.randint(2**31)})
+    made.model_params.pop("random_state")  # models made from it are not seeded, as it was not
+    return made
 
 
 def for_series(model: Model, series: TimeSeries) -> Model:
@@ -283,34 +211,6 @@ def extend(series: Sequence[TimeSeries], n_steps: int, shortest: int) -> list[Ti
         )
         for target in series
     ]
-
-
-@torch.no_grad()
-def load_weights(module: LSTMSeqModule, season: int | str) -> None:
-    """Copy the pre-trained weights into a network, in which covariates have no effect yet.
-
-    Parameters
-    ----------
-    module
-        A module whose network has the same sizes, and may have covariates.
-    season
-        Season of the network.
-    """
-    network = module.network
-    weights = dict(_weights(int(season)))
-    matrix = weights.pop("skip")  # (T, L)
-    state = network.state_dict()
-    first = "layers.0.weight_ih_l0"
-    n_patch = network.patch_length
-    n_features = module.past_dim  # F
-    inputs = torch.zeros_like(state[first])  # (4H, 2pF + S)
-    steps = inputs[:, : 2 * n_patch * n_features].view(-1, n_patch, 2, n_features)
-    steps[..., 0] = weights[first].view(-1, n_patch, 2)  # the target is the first feature
-    network.load_state_dict({**state, **weights, first: inputs})
-    network.initialize_skip(int(season), n_windows=0, weights=matrix)
-    if network.future_head is not None:
-        nn.init.zeros_(network.future_head[-1].weight)
-        nn.init.zeros_(network.future_head[-1].bias)
 
 
 def predict(model: "LSTMSeqModel", arguments: dict[str, Any]) -> TimeSeriesLike:

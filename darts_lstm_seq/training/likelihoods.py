@@ -220,7 +220,8 @@ def _of_positive_mean(
 
 def softplus(x: Tensor) -> Tensor:
     """Return `log(1 + exp(x))` by operations that ONNX runtimes have in double precision."""
-    return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+    # not `x.clamp(min=0)`, whose gradient at zero depends on PyTorch's version: outputs start there
+    return (x + x.abs()) / 2 + torch.log1p(torch.exp(-x.abs()))
 
 
 def softplus_inverse(y: Tensor) -> Tensor:

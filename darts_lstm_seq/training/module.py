@@ -10,7 +10,7 @@ Source: the module interface of Darts 0.48 (`PLModuleInput` in, `PLModuleOutput`
 
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import io_processor
@@ -233,8 +233,6 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, Pre
         self.fit_scales(batch)
         if self.network.has_skip:
             self._initialize_skip(batch, n_windows * self.n_targets)
-            if isinstance(self.likelihood, QuantileRegression):
-                self._initialize_quantiles(batch)
 
     @torch.no_grad()
     def fit_scales(self, batch: TorchTrainingBatch) -> None:
@@ -254,7 +252,9 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, Pre
             label = self._normalized_label(batch)
             weights = ridge_skip_weights(past, label, season, n_windows, self.output_chunk_shift)
         self.network.initialize_skip(season, n_windows, weights)
-        if not self.rin.shifts:
+        if isinstance(self.likelihood, QuantileRegression):
+            self._initialize_quantiles(batch)
+        elif self.likelihood is not None:
             self._initialize_likelihood(batch, season, n_windows, weights)
 
     def _initialize_quantiles(self, batch: TorchTrainingBatch) -> None:
@@ -273,9 +273,10 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, Pre
         self, batch: TorchTrainingBatch, season: int, n_windows: int, weights: Tensor | None
     ) -> None:
         """Initialise output biases and the share of the skip by the likelihood of the labels."""
-        assert self.rin is not None
+        norm, rin = self._loss_norm, cast("InstanceNorm", self.rin)  # no skip without it
         x_in = batch.to_module_input(stage=ModuleStage.VALIDATE)
-        x_in = x_in.replace(past_target=self.rin(x_in.past_target))
+        x_in = x_in.replace(past_target=rin(x_in.past_target))
+        label = batch.future_target if norm is None else self._normalized_label(batch)
         was_training = self.training
         self.eval()
         self.network.initialize_skip(season, n_windows, weights, share=0.0)
@@ -285,9 +286,9 @@ class LSTMSeqModule(Optimization, LossLogging, EnsembleSampling, FineTuning, Pre
         self.train(was_training)
 
         def loss(share: float, biases: Tensor) -> Tensor:
-            assert self.rin is not None
-            output = PLModuleOutput(self.rin.inverse(without + share * skip + biases))
-            return self._compute_loss(output, batch.future_target, self.train_criterion, None)
+            outputs = without + share * skip + biases
+            output = PLModuleOutput(rin.inverse(outputs) if norm is None else outputs)
+            return self._compute_loss(output, label, self.train_criterion, None)
 
         width = 1 if self.shared_weights else self.n_targets
         share, biases = fit_share_and_biases(loss, (width, self._nr_params))

@@ -28,7 +28,8 @@ _ROUNDINGS = 8
 # standard normal deviates within which its spread does, as it does between these two factors
 _LEVEL_ERRORS, _SPREAD_DEVIATES, _SPREAD_FACTORS = 4.0, 3.1, (0.5, 2.0)
 # the flattest share of the windows is too flat if labels, in spreads, are so many times as large
-# after them as after others: of short windows, whose spread is noisy, and of longer ones
+# after them as after others: of short windows, whose spread is noisy, or with covariates; and of
+# other windows
 _FLATTEST, _TOO_LARGE_SHORT, _TOO_LARGE = 0.05, 2.5, 10.0
 _SHORT = 7
 # a window's own spread counts again where it is so many times the training data's
@@ -163,7 +164,9 @@ class InstanceNorm(RINorm):
         shared = torch.zeros_like(typical)
         if use_training_level:
             self._fit_level(past, future, unit)
-            limit = _TOO_LARGE_SHORT if past.shape[1] <= _SHORT else _TOO_LARGE
+            # covariates move values by as much after flat windows as after others
+            is_strict = past.shape[1] <= _SHORT or self.moves_constants
+            limit = _TOO_LARGE_SHORT if is_strict else _TOO_LARGE
             ratio = _size_after_flattest(spread[:, 0], size, flat)
             shared = torch.where(ratio > limit, typical, 0.0)
             _store(self.least_spread, shared * unit)

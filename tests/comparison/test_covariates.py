@@ -164,6 +164,43 @@ def test_the_columns_of_a_file_are_told_apart(shops: Path) -> None:
     assert again.series["east 1"].static_covariates.iloc[0].tolist() == [0, 0]
 
 
+def stores(path: Path, sizes: Any, sales: str = "{},5") -> Path:
+    lines = ["store;day;sales;size"]
+    for name, size in zip("abc", sizes, strict=True):
+        lines += [f"{name};{day:02d}.01.2024;{sales.format(day)};{size}" for day in range(1, 21)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sales", "found"),
+    [
+        (["120,5", "98,25", "1.250"], "{},5", [120.5, 98.25, 1250]),
+        (["120.5", "98.25", "1,250"], "{}.5", [120.5, 98.25, 1250]),
+        (["$5", "$7", "$1 250"], "{}", [5, 7, 1250]),
+    ],
+)
+def test_static_numbers_are_written_as_the_other_numbers(
+    tmp_path: Path, sizes: list[str], sales: str, found: list[float]
+) -> None:
+    data = read_with_covariates(stores(tmp_path / "s.csv", sizes, sales), "store", static=["size"])
+    frames = [one.static_covariates for one in data.series.values()]
+    assert [frame["size"].item() for frame in frames] == found
+    assert not data.categories
+
+
+def test_static_texts_beside_numbers_are_categories_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = read_with_covariates(
+        stores(tmp_path / "s.csv", ["1", "2", "2A"]), "store", static=["size"]
+    )
+    assert data.categories == {"size": ["1", "2", "2A"]}
+    assert "'size' holds texts beside numbers such as '1'" in caplog.text
+    with pytest.raises(ValueError, match=r"line 22: '' in column 'size' is missing"):
+        read_with_covariates(stores(tmp_path / "t.csv", ["1", "", "2"]), "store", static=["size"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

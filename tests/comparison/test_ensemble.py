@@ -1,5 +1,6 @@
 """Means of models: against plain arithmetic, chosen by earlier folds, forecasting the future."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from darts.metrics import mase
 from darts.models import LinearRegressionModel, NaiveDrift, NaiveMean, NaiveSeasonal
 
 from darts_lstm_seq import Comparison, compare
-from darts_lstm_seq.comparison.ensemble import BETTER_HALF, MEAN
+from darts_lstm_seq.comparison.ensemble import BETTER_HALF, MEAN, ensemble_forecasts
 
 NAMES = ["drift", "mean", "last", "regression"]
+VALUES = dict(
+    zip(NAMES, [[0.1, 0.2, 0.7, 0.1], [0.3] * 4, [-0.1] * 4, [0.3, 0.4, 9, 9]], strict=True)
+)
 
 
 def models() -> dict[str, Any]:
@@ -41,6 +45,22 @@ def test_the_mean_is_that_of_all_forecasts() -> None:
     np.testing.assert_allclose(parts[MEAN]["forecast"], expected)
     for column in ("fold", "time", "component", "actual"):
         assert parts[MEAN][column].tolist() == parts["drift"][column].tolist()
+
+
+def test_the_order_in_which_models_ended_does_not_matter() -> None:
+    def means(order: list[str]) -> pd.DataFrame:
+        frames = [
+            pd.DataFrame(
+                # to be summed in any order, with other rounding; two are equally good
+                {"forecast": VALUES[name], "actual": 0.1, "fold": [1, 1, 2, 2]}
+            ).assign(model=name, series="s")
+            for name in order
+        ]
+        return ensemble_forecasts(pd.concat(frames))
+
+    expected = means(NAMES)
+    for order in itertools.permutations(NAMES):
+        pd.testing.assert_frame_equal(means(list(order)), expected, check_exact=True)
 
 
 def test_the_better_half_is_chosen_by_earlier_folds_alone() -> None:

@@ -1,5 +1,6 @@
 """Forecasts of the future: refitted on everything, with intervals that hold, without training."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,40 @@ def test_the_command_forecasts_and_its_model_forecasts_again(
     pd.testing.assert_frame_equal(again, future)
     assert main(["forecast", "sales.csv", "--interval", "100"]) == 2
     assert main(["forecast", "--model", str(out / "model.pt")]) == 2
+    _check_what_lies_beside_the_model(out, command, capsys)
+
+
+def test_forecasts_leave_numpys_random_state_alone(tiny: dict) -> None:
+    model = LSTMSeqModel(12, 6, **tiny).fit(sine(60))  # no quantiles: intervals are conformal
+    before = np.random.get_state()  # noqa: NPY002
+    found = forecast({"a": sine(60), "b": sine(60, seed=1)}, model)
+    assert found["upper"].notna().all()
+    np.testing.assert_equal(np.random.get_state(), before)  # noqa: NPY002
+
+
+def _check_what_lies_beside_the_model(out: Path, command: list[str], capsys: Any) -> None:
+    """Damage the options stored beside a model, and leave those of another model there."""
+    file, model = out / "model.json", out / "model.pt"
+    options, weights = file.read_bytes(), model.read_bytes()
+    damaged = [options[:index] for index in range(0, len(options), 40)]
+    damaged += [options.replace(b"shop", b"date"), b"[]", b"[" * 100000, b"\xff", b"{}"]
+    capsys.readouterr()
+    for content in damaged:
+        file.write_bytes(content)
+        assert main([*command, "--out", "nightly"]) == 2
+        assert re.search(
+            r"model\.json.* damaged or changed .*options that it was trained with",
+            capsys.readouterr().err,
+        )
+    file.write_bytes(options)
+    # the process that saved another model was killed before it wrote the options
+    LSTMSeqModel.load(str(model)).fit(sine(60), epochs=1).save(str(model))
+    assert main([*command, "--out", "nightly"]) == 2
+    assert "belongs to another model.pt" in capsys.readouterr().err
+    file.unlink()
+    model.write_bytes(weights)
+    assert main([*command, "--series", "shop", "--out", "nightly"]) == 0
+    assert "model.json: the file is read by the options given here alone" in capsys.readouterr().err
 
 
 def test_several_components_are_forecast_by_single_component_models() -> None:

@@ -138,11 +138,16 @@ def test_a_changed_function_is_another_one(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / f"{name}.py").write_text(text)
         function = __import__(name).encode
         function.__module__ = "encoders"  # as if one file had been edited
-        found.append(describe_parameters("encode", function))
-    assert found[0] != found[1]
+        monkeypatch.setitem(sys.modules, "encoders", sys.modules[name])
+        for value in (function, partial(function, None), NaiveDrift()):
+            if isinstance(value, ForecastingModel):
+                value.model_params["encoder"] = [{"of": partial(function)}]
+            found.append(describe_parameters("encode", value))
+        monkeypatch.delitem(sys.modules, "encoders")
+    assert all(first != second for first, second in zip(found[:3], found[3:], strict=True))
 
 
-@pytest.mark.parametrize("kind", ["lambda", "closure", "within an object"])
+@pytest.mark.parametrize("kind", ["lambda", "closure", "object", "lambda within"])
 def test_what_cannot_be_compared_is_refused_with_the_repair(kind: str) -> None:
     def closure(index: pd.DatetimeIndex) -> Any:
         return index.year * len(kind)
@@ -153,7 +158,8 @@ def test_what_cannot_be_compared_is_refused_with_the_repair(kind: str) -> None:
     model = {
         "lambda": lambda: encoded(lambda index: index.year),
         "closure": lambda: encoded(closure),
-        "within an object": lambda: lstm(loss_fn=Loss()),
+        "object": lambda: lstm(loss_fn=Loss()),
+        "lambda within": lambda: encoded(partial(lambda index, power: index.year**power, power=2)),
     }[kind]()
     with pytest.raises(ValueError, match=r"(?s)^model\..*cannot be compared.*at the top of a mod"):
         describe_parameters("model", model)

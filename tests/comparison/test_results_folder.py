@@ -233,7 +233,7 @@ def test_refuses_results_of_another_parameter_and_names_it(tmp_path: Path) -> No
         run([walk(0)], {"m": NaiveSeasonal(3)}, out=tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "5", "{", "[]", "\ud800", None])
+@pytest.mark.parametrize("text", ["", "5", "{", "[]", "[" * 100000, "\ud800", None])
 def test_refuses_a_folder_whose_settings_are_damaged(text: str | None, tmp_path: Path) -> None:
     run([walk(0)], out=tmp_path)
     file = tmp_path / "settings.json"
@@ -370,6 +370,26 @@ def test_a_folder_in_use_is_refused_until_its_process_ends(
     os.kill(other_process, signal.SIGKILL)
     os.waitpid(other_process, 0)
     assert len(run([walk(0)], out=tmp_path / "out").per_series) == 1
+
+
+@forks
+@pytest.mark.parametrize("write", [0, 1, 2, 5, 6, 8])
+def test_temporary_folders_of_a_killed_process_are_removed(write: int, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if (process := os.fork()) == 0:
+        remaining = iter(range(write))
+
+        def exit_before_a_move(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == "os.rename" and next(remaining, None) is None:
+                os._exit(9)
+
+        sys.addaudithook(exit_before_a_move)
+        run([walk(seed) for seed in range(12)], out=out)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    assert list(out.rglob(".darts_lstm_seq-*"))
+    run([walk(seed) for seed in range(12)], out=out)
+    assert not list(out.rglob(".darts_lstm_seq-*"))
 
 
 @forks

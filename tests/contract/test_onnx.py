@@ -26,7 +26,9 @@ def agree(
     model: LSTMSeqModel, path: Path, lengths: list[int], series: list[TimeSeries], **covariates: Any
 ) -> None:
     """Export, run without torch, and compare with `predict`."""
+    before = torch.get_rng_state()
     model.to_onnx(str(path))
+    assert torch.equal(torch.get_rng_state(), before)
     session = onnxruntime.InferenceSession(str(path))
     for n, target in product(lengths, series):
         found = onnx_tools.run_onnx_prediction(

@@ -139,7 +139,10 @@ def test_the_rate_of_rare_counts_has_no_bias(rate: float, fitted: str) -> None:
 # --- windows without a scale ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("length", "level", "size"), [(12, 0, 1), (2, -300, 1e6), (4, 1e3, 1e-3)])
+@pytest.mark.parametrize(
+    ("length", "level", "size"),
+    [(12, 0, 1), (2, -300, 1e6), (4, 1e3, 1e-3), (18, 5, 1)],
+)
 def test_a_load_that_is_known_ahead(length: int, level: float, size: float) -> None:
     """The target is a future covariate, on or off for 20 steps at a time."""
     values = np.repeat(np.random.default_rng(0).integers(0, 2, 45), 20).astype(float)

@@ -172,6 +172,9 @@ def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: Time
     _checkpointed({**fitted.model_params, "force_reset": True}).fit(series)
     other = copy.copy(fitted)
     other._fit_called = True
+    tiny = {name: fitted.model_params[name] for name in ("hidden_dim", "pl_trainer_kwargs")}
+    ensemble = LSTMSeqModel(12, 4, n_epochs=1, n_members=2, **tiny).fit(series)
+    zero_shot = LSTMSeqModel.from_pretrained(pl_trainer_kwargs=tiny["pl_trainer_kwargs"])
     actions: dict[str, Callable[[], object]] = {
         "copy": lambda: copy.copy(fitted),
         "deepcopy": lambda: copy.deepcopy(fitted),
@@ -184,6 +187,9 @@ def test_copies_leave_the_random_states_alone(fitted: LSTMSeqModel, series: Time
             "kept", "logs", best=False
         ),
         "encode": lambda: fitted.encode(series),
+        "encode by an ensemble": lambda: ensemble.encode(series),
+        "forecast without training": lambda: zero_shot.predict(3, series),
+        "fit": lambda: zero_shot.fit(series, epochs=1),
     }
     for name, action in actions.items():
         before = random_states()
@@ -278,6 +284,18 @@ def _checkpointed(tiny: Tiny, **params: Any) -> LSTMSeqModel:
 def reload(model: LSTMSeqModel, **kwargs: Any) -> LSTMSeqModel:
     model.save("again.pt", **kwargs)
     return LSTMSeqModel.load("again.pt")
+
+
+def test_folders_that_another_process_makes_first_are_taken(
+    tiny: Tiny, series: TimeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = os.path.exists
+    # as if it were made between Darts' look at the folder and its `mkdir`
+    monkeypatch.setattr(os.path, "exists", lambda path: exists(path) and "runs" not in str(path))
+    (tmp_path / "runs" / "kept").mkdir(parents=True)
+    place = {"model_name": "kept", "work_dir": str(tmp_path / "runs"), "save_checkpoints": True}
+    LSTMSeqModel(6, 3, **tiny | place).fit(series)
+    assert (tmp_path / "runs" / "kept" / "checkpoints").is_dir()
 
 
 def test_load_best_then_save_saves_the_best(tiny: Tiny, series: TimeSeries) -> None:

@@ -18,8 +18,9 @@ from makers import following, sine, white_noise, with_gaps, with_value
 from oracles import pretrained_quantiles
 
 from darts_lstm_seq import LSTMSeqModel
-from darts_lstm_seq.model import pretrained
-from darts_lstm_seq.model.pretrained import choose_season, networks
+from darts_lstm_seq.model import pretrained_networks
+from darts_lstm_seq.model.pretrained import choose_season
+from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.stacking import fit_together
 
 SEASONS = [1, 4, 7, 12, 24, 52]
@@ -40,12 +41,12 @@ def make(trainer_kwargs: dict[str, Any]) -> Any:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Let the package read its weights from a copy that a test may damage."""
     copied = tmp_path / "weights"
-    shutil.copytree(pretrained.FOLDER, copied)
-    monkeypatch.setattr(pretrained, "FOLDER", copied)
-    for cached in (pretrained.networks, pretrained._weights):
+    shutil.copytree(pretrained_networks.FOLDER, copied)
+    monkeypatch.setattr(pretrained_networks, "FOLDER", copied)
+    for cached in (pretrained_networks.networks, pretrained_networks._weights):
         cached.cache_clear()
     yield copied
-    for cached in (pretrained.networks, pretrained._weights):
+    for cached in (pretrained_networks.networks, pretrained_networks._weights):
         cached.cache_clear()
 
 
@@ -373,6 +374,10 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def replace(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -380,6 +385,15 @@ def flip(path: Path) -> None:
         (lambda folder: (folder / "season_12.safetensors").unlink(), "cannot be read.*No such"),
         (lambda folder: (folder / "networks.json").unlink(), "networks.json.*cannot be read"),
         (lambda folder: (folder / "networks.json").write_text("{"), "networks.json.*cannot be"),
+        (lambda folder: (folder / "networks.json").write_text("[]"), "networks.json.*cannot be"),
+        (
+            lambda folder: replace(folder / "networks.json", '"12": {', '"14": {'),
+            "checksum differs",
+        ),
+        (
+            lambda folder: replace(folder / "networks.json", 't": 0.0', 't": 0.4'),
+            "checksum differs",
+        ),
     ],
 )
 def test_damaged_weights_are_named_with_the_repair(
@@ -396,7 +410,7 @@ def test_without_weights_other_models_are_made(folder: Path) -> None:
 
 
 def test_weights_are_small() -> None:
-    files = list(pretrained.FOLDER.iterdir())
+    files = list(pretrained_networks.FOLDER.iterdir())
     assert {f"season_{season}.safetensors" for season in SEASONS} < {f.name for f in files}
     assert sum(file.stat().st_size for file in files) < 2e6
     assert sorted(networks()) == SEASONS

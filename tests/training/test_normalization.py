@@ -263,6 +263,13 @@ def test_softplus_is_torchs_and_its_inverse_undoes_it(x: float, dtype: torch.dty
     )
 
 
+@pytest.mark.parametrize("x", [-40.0, -1.0, 0.0, 1e-9, 3.0])
+def test_the_gradient_of_softplus_is_the_sigmoid(x: float) -> None:
+    value = torch.tensor(x, requires_grad=True)
+    softplus(value).backward()
+    torch.testing.assert_close(value.grad, torch.sigmoid(value.detach()))
+
+
 @pytest.mark.parametrize("likelihood", [None, QUANTILES, *SHIFTED, *POSITIVE, *COUNTS], ids=_name)
 @pytest.mark.parametrize("value", [0.0, 1e-12, 7.3, 1e12])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
