@@ -168,11 +168,34 @@ def test_every_table_is_made_and_shown() -> None:
         ("broad", "| LSTMSeqModel | 0.862 | 0.666 | 0.554 |"),
         ("backtest-speed", "15.12 |"),
         ("long-horizon", "| LSTMSeqModel | 0.3634 | 0.4041 | 0.4279 | 0.4297 | 3 |"),
-        ("competitions", "0.812 | "),
+        ("competitions", "| 0.812 | 0.786 | 0.820 |"),
     ],
 )
 def test_tables_have_the_recorded_figures(name: str, row: str) -> None:
     assert row in tool("tables").TABLES[name]()
+
+
+def test_the_figures_of_the_first_screen_are_recorded() -> None:
+    read = tool("tables").read
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    bullets = " ".join(readme.split("\n- **", 1)[1].split("## Install")[0].split())
+    broad = read("accuracy_broad").groupby("model")["MASE"].mean()
+    for model in ("LSTMSeqModel", "ExponentialSmoothing, damped", "NaiveSeasonal"):
+        assert f"{broad[model]:.3f}" in bullets
+    small = read("accuracy_small").groupby("model")["MASE"].mean()
+    for model in ("ExponentialSmoothing", "LSTMSeqModel", "Darts BlockRNN, RINorm"):
+        assert f"{small[model]:.3f}" in bullets
+    assert f"{small['Darts BlockRNN']:.2f}" in bullets
+    backtest = read("bench_backtest").set_index(["work", "peer"])
+    single, double = (
+        backtest.loc[(f"backtest of 33 folds, {dtype}, defaults", "Darts BlockRNN LSTM")]
+        for dtype in ("float32", "float64")
+    )
+    assert f"takes {double['ours_s']:.0f} to {single['ours_s']:.0f} s, where" in bullets
+    assert f"`BlockRNNModel` takes {single['peer_s']:.0f} s in single" in bullets
+    assert f"{double['peer_s']:.0f} s in double" in bullets
+    zero_shot = re.findall(r"geometric mean\*\* \|  \| 0(\.\d+)", tool("tables").competitions())
+    assert f"error is {zero_shot[0]} of" in bullets
 
 
 @cache
