@@ -113,7 +113,7 @@ def forecast(
     inputs = inputs_by_name(series, past_covariates, future_covariates)
     if isinstance(model, (str, Path)):
         model = LSTMSeqModel.load(str(model), map_location="cpu")
-    if not model._fit_called:
+    if not (model._fit_called or model.is_zero_shot):
         raise ValueError("`model` is not fitted. Call its `fit`, or load a fitted one.")
     steps = model.output_chunk_length if horizon is None else horizon
     check_positive_integer("horizon", steps)

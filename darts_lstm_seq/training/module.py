@@ -279,7 +279,9 @@ class LSTMSeqModule(
         x_in = batch.to_module_input(stage=stage)
         norm = self._loss_norm
         if norm is None:
-            return self(x_in), batch.future_target
+            output = self(x_in)
+            # losses of PyTorch 2.8 have no gradient between half and single precision
+            return output, batch.future_target.to(output.prediction.dtype)
         x_in = x_in.replace(past_target=norm(x_in.past_target))
         prediction = self._predict_normalized(x_in)
         label = self._normalized_label(batch).to(prediction.dtype)

@@ -121,6 +121,19 @@ def test_a_saved_model_forecasts_other_series(tiny: dict, tmp_path: Path) -> Non
     assert [len(one) for one in back] == [4, 4]
 
 
+def test_a_pre_trained_model_forecasts_without_fit(seasonal: TimeSeries) -> None:
+    model = LSTMSeqModel.from_pretrained()
+    future = forecast({"months": seasonal, "steps": walk(50)}, model, horizon=4)
+    assert future["error"].isna().all()
+    months = future[future["series"] == "months"]
+    expected = model.predict(4, seasonal).values()[:, 0]
+    np.testing.assert_allclose(months["forecast"], expected, rtol=1e-6)
+    assert (future["lower"] < future["forecast"]).all()
+    assert (future["forecast"] < future["upper"]).all()
+    with pytest.raises(ValueError, match="`model` is not fitted"):
+        forecast(seasonal, LSTMSeqModel(12, 4))
+
+
 def test_the_command_forecasts_and_its_model_forecasts_again(
     tmp_path: Path, capsys: Any, monkeypatch: Any, tiny: dict
 ) -> None:

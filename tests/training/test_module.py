@@ -114,6 +114,20 @@ def test_with_normalisation_it_is_the_tutorial_and_a_skip_on_normalised_windows(
     )
 
 
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_forecasts_and_labels_of_the_loss_have_one_dtype(dtype: torch.dtype, norm: bool) -> None:
+    batch = make_batch()
+    batch = batch.replace(
+        past_target=batch.past_target.to(dtype), future_target=batch.future_target.to(dtype)
+    )
+    module = make_module(use_reversible_instance_norm=norm)
+    output, label = module.forecast_and_label(batch, ModuleStage.TRAIN)
+    assert label.dtype is output.prediction.dtype
+    assert label.dtype is not torch.float16
+    assert torch.isfinite(label).all()
+
+
 # --- what the forecast depends on ----------------------------------------------------------------
 
 
