@@ -482,10 +482,14 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             raise CannotStackError("`fit` trains nothing")
         return trainer.training
 
+    def take_module(self, training: Training) -> None:
+        """Take over the module of a prepared training, which may still be run."""
+        self.model, self._fit_called = training.module, True
+
     def finish_training(self, training: Training) -> None:
         """Take over a prepared training that was run elsewhere; the model is fitted then."""
-        self.model, self._fit_called = training.module, True
-        self.model.on_fit_end()  # Darts' hook: sample weights kept the loss from reducing
+        self.take_module(training)
+        training.module.on_fit_end()  # Darts' hook: sample weights kept the loss from reducing
 
     @classmethod
     def overridden_training_methods(cls) -> list[str]:

@@ -75,7 +75,7 @@ class FoldRecorder:
             raise CannotStackError("there is a validation set")
         training = model.prepare_training(**arguments)
         self.prepared.append((model, training))
-        model.finish_training(training)  # the loop asks whether a model is fitted
+        model.take_module(training)  # the loop asks whether a model is fitted
         return model
 
     def predict(

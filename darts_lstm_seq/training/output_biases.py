@@ -35,6 +35,10 @@ from darts_lstm_seq.training.normalization import InstanceNorm
 
 # B batch, T output steps, C target components, P likelihood parameters
 
+# by which a dispersion may change after the training; without a limit, one that grows more likely
+# for ever, as that of counts that spread no more than a Poisson variable's, ends anywhere
+_LARGEST_SHIFT = 2.0
+
 
 class OutputBiases(PLForecastingModule):
     """Lightning module that fits output biases to training windows."""
@@ -107,7 +111,8 @@ class OutputBiases(PLForecastingModule):
                 return torch.cat([location, dispersion], dim=-1)
 
             start = torch.zeros(self._n_rows, self._nr_params - 1, device=self.device)
-            self._add_biases(biases(minimize(lambda x: loss_of(outputs + biases(x)), start)))
+            found = minimize(lambda x: loss_of(outputs + biases(x)), start)
+            self._add_biases(biases(found.clamp(-_LARGEST_SHIFT, _LARGEST_SHIFT)))
 
     @property
     def _n_rows(self) -> int:
