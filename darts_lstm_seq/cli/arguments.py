@@ -69,8 +69,8 @@ def _add_tune(commands: Any) -> None:
         "tune",
         help="find window, batch size, hidden size and other parameters of the LSTM",
         description="Train many configurations of the LSTM together over folds, and choose one "
-        "that is better than the default by one standard error, or keep the default. One network "
-        "is tuned for all series of a file.",
+        "that is better than the default by three standard errors, or keep the default. One "
+        "network is tuned for all series of a file.",
     )
     _add_file_options(tune)
     _add_fold_options(tune)

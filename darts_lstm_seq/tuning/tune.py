@@ -62,7 +62,7 @@ def tune(
     """Find parameters of `LSTMSeqModel` for one series, or for one network of many series.
 
     Configurations are trained together, as stacks, over folds of rolling origins. The default
-    configuration is one of them, and is kept unless another is better by one standard error of
+    configuration is one of them, and is kept unless another is better by three standard errors of
     their paired differences (and by that of the median configuration, as few folds leave it
     uncertain).
 

@@ -34,7 +34,8 @@ DEFAULT = trial(1.0, 2.0, 3.0)
         ([trial(0.9, 1.9, 2.9)], 1),  # better in each fold by the same
         ([trial(0.2, 2.1, 3.1)], 0),  # in one lucky fold
         ([trial(0.9, 1.8, 2.8), trial(0.8, 1.7, 2.8)], 2),
-        ([trial(0.0, 2.05, 3.0), trial(0.8, 1.8, 2.8)], 2),  # the best one is no proof
+        ([trial(0.0, 2.05, 3.0), trial(0.4, 1.4, 2.4)], 2),  # the best one is no proof
+        ([trial(0.7, 1.9, 2.9)], 0),  # better by two and a half
         ([trial(0.0, 2.05, 3.0), trial(0.9, 1.9, 2.9)], 0),  # a lucky standard error
         ([trial(0.1, 0.1)], 0),  # not all folds
         ([trial(0.1, 0.1, 0.1, error="ValueError")], 0),
@@ -42,7 +43,7 @@ DEFAULT = trial(1.0, 2.0, 3.0)
         ([], 0),
     ],
 )
-def test_another_is_chosen_only_if_it_is_better_by_one_standard_error(
+def test_another_is_chosen_only_if_it_is_better_by_three_standard_errors(
     others: list[Trial], index: int
 ) -> None:
     trials = [DEFAULT, *others]
