@@ -14,7 +14,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.utils import SeasonalityMode
 from typing_extensions import override
 
-from darts_lstm_seq.model.defaults import input_chunk_length
+from darts_lstm_seq.model.defaults import full_window, input_chunk_length
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.seasons import usable_seasonality
@@ -87,7 +87,7 @@ def _lstm(season: int, horizon: int, length: int, random_state: int) -> Forecast
 
 def _global_lstm(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
     # the shortest series has a window, too
-    wanted = max(3 * season, 2 * horizon)
+    wanted = full_window(season, horizon)
     shortest = min(wanted, max(1, length - horizon))
     input_length = wanted if shortest == wanted else (shortest, wanted)
     return _quantile_lstm(input_length, horizon, random_state, batch_size=_GLOBAL_BATCH_SIZE)

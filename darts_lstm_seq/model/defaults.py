@@ -75,10 +75,15 @@ def patch_length(input_chunk_length: int) -> int:
     return max(p for p in range(1, longest + 1) if input_chunk_length % p == 0)
 
 
+def full_window(season: int, horizon: int) -> int:
+    """Return the window of a series that is long enough: three seasons show the repetition."""
+    return max(3 * season, 2 * horizon)
+
+
 def input_chunk_length(season: int, horizon: int, length: int) -> int:
     """Return the window that suits a series, where nothing else is known about it.
 
-    Three seasons show the repetition; half of the training part is left for windows.
+    The full one, if half of the training part is left for windows.
 
     Parameters
     ----------
@@ -91,7 +96,7 @@ def input_chunk_length(season: int, horizon: int, length: int) -> int:
     >>> input_chunk_length(12, 12, 108), input_chunk_length(12, 12, 60)
     (36, 24)
     """
-    return max(1, min(max(3 * season, 2 * horizon), (length - horizon) // 2))
+    return max(1, min(full_window(season, horizon), (length - horizon) // 2))
 
 
 def is_low_data(n_windows: int, input_chunk_length: int, output_chunk_length: int) -> bool:

@@ -275,7 +275,7 @@ def _prepare(model: "LSTMSeqModel", arguments: dict[str, Any]) -> Training | Non
         try:
             training = model.prepare_training(**arguments)
             # an optimiser or scheduler that cannot be created is the error of this model alone
-            training.optimizer_defaults, training.lr_factors()
+            _ = training.optimizer_defaults, training.lr_factors
             return training
         except CannotStackError as error:
             reason = str(error)

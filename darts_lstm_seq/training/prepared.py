@@ -126,6 +126,7 @@ class Training:
         padded = nn.functional.pad(self.orders, (0, padding), value=-1)
         return padded.view(self.n_steps, self.batch_size).long()
 
+    @cached_property
     def lr_factors(self) -> Tensor:
         """Return the learning rate of each step, relative to the optimiser's, `(steps,)`."""
         module, n_steps = self.module, self.n_steps

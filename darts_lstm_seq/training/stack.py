@@ -162,7 +162,7 @@ class _StackModule(pl.LightningModule):
             len(trainings), trainings[0].n_steps, dtype=torch.double
         )  # (K, steps)
         for row, training in zip(self._lr_factors, trainings, strict=True):
-            row[: training.n_steps] = training.lr_factors()
+            row[: training.n_steps] = training.lr_factors
         rates = [float(training.optimizer_defaults["lr"]) for training in trainings]
         # the optimiser's, of whose steps each network takes a part; one that is too large to be
         # trained with must not make those of the others overflow

@@ -62,9 +62,7 @@ def test_rates_are_those_of_the_scheduler(
         expected += [optimizer.param_groups[0]["lr"]] * 3
         optimizer.step()
         reference.step()
-    np.testing.assert_allclose(
-        0.01 * training.lr_factors().numpy(), expected, rtol=1e-12, atol=1e-18
-    )
+    np.testing.assert_allclose(0.01 * training.lr_factors.numpy(), expected, rtol=1e-12, atol=1e-18)
 
 
 def test_without_a_scheduler_the_rates_are_those_of_the_model_alone(
@@ -80,7 +78,7 @@ def test_without_a_scheduler_the_rates_are_those_of_the_model_alone(
         rates.clear()
         params = tiny | {"batch_size": 4, "n_epochs": 4} | changes
         LSTMSeqModel(6, 3, **params).fit(series_of(18))
-        factors = prepared(18, tiny, n_epochs=4, **changes).lr_factors()
+        factors = prepared(18, tiny, n_epochs=4, **changes).lr_factors
         np.testing.assert_allclose(0.001 * factors.numpy(), rates, rtol=1e-12)
         assert len(rates) == 12
         assert (rates[-1] == rates[0]) == bool(changes)
