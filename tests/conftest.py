@@ -3,8 +3,9 @@
 import logging
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -34,12 +35,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _quiet(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence Lightning and Darts, and keep their files out of the checkout."""
+def _quiet(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Silence Lightning and Darts, keep their files out of the checkout, and close figures."""
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch|darts")
     for name in ("darts", "pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     monkeypatch.chdir(tmp_path)
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

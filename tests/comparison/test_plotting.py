@@ -95,6 +95,7 @@ def _close() -> Iterator[None]:
 
 
 def test_show_shows_the_figure(result: Comparison) -> None:
+    plt.close("all")  # examples in docstrings leave theirs open
     losses = pd.DataFrame({"step": [1, 2], "train_loss": [2.0, 1.0]})
     figures = [result.plot(), plot_losses(losses)]
     assert [plt.figure(number) for number in plt.get_fignums()] == figures
