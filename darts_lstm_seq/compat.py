@@ -26,10 +26,12 @@ from darts.utils.data.torch_datasets.utils import (
 )
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from torch import nn
 
 __all__ = [
     "TorchDataModule",
+    "TrainingEpochLoop",
     "checkpoint_folder",
     "checkpoint_name",
     "collate_inference_samples",
@@ -58,6 +60,8 @@ parse_input_chunk_length: Callable[[Any], tuple[int, int]] = _parse_input_chunk_
 checkpoint_folder: Callable[[str, str], str] = _get_checkpoint_folder
 checkpoint_name: Callable[..., str] = _get_checkpoint_fname
 runs_folder: Callable[[str, str], str] = _get_runs_folder
+# Lightning: the batches of an epoch, with all hooks around each step
+TrainingEpochLoop = _TrainingEpochLoop
 
 
 def time_index(series: TimeSeries) -> Any:
@@ -117,4 +121,4 @@ def has_prior(likelihood: TorchLikelihood | None) -> bool:
 
 def saves_within_epochs(checkpoint: ModelCheckpoint) -> bool:
     """Tell whether a checkpoint callback looks at single training steps."""
-    return bool(checkpoint._every_n_train_steps)
+    return bool(checkpoint._every_n_train_steps) or checkpoint._train_time_interval is not None

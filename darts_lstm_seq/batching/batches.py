@@ -4,7 +4,7 @@ Source: `darts.utils.data.torch_datasets.utils` of Darts 0.48.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,14 @@ def tensors_of(batch: Any) -> dict[str, Tensor]:
 def map_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to each tensor of one of Darts' named batches or inputs."""
     return batch.replace(**{name: function(x) for name, x in tensors_of(batch).items()})
+
+
+def concatenate(batches: Sequence[TorchTrainingBatch]) -> TorchTrainingBatch:
+    """Return the samples of several batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    parts = [tensors_of(batch) for batch in batches]
+    return batches[0].replace(**{name: torch.cat([p[name] for p in parts]) for name in parts[0]})
 
 
 def move_batch(batch: Any, device: torch.device) -> Any:

@@ -62,6 +62,7 @@ from darts_lstm_seq.model.prediction import DirectPredictor, prediction_copy, wi
 from darts_lstm_seq.model.recording import BacktestHooks
 from darts_lstm_seq.model.stacking import CannotStackError, DeferredTrainer
 from darts_lstm_seq.parallel import process_lock
+from darts_lstm_seq.training.epoch_loop import EpochLoop
 from darts_lstm_seq.training.module import LSTMSeqModule
 from darts_lstm_seq.training.prepared import Training
 
@@ -786,6 +787,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         if trainer is None:  # number of processes and covariates are known now
             max_epochs = self._choose_epochs(n_windows, epochs, world_size)
             setup["trainer"].fit_loop.max_epochs = max_epochs
+            EpochLoop.install(setup["trainer"])
         setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
         module = setup["model"]
         if is_new or module.has_noisy_dispersion:

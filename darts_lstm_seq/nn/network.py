@@ -190,7 +190,20 @@ class LSTMSeqNetwork(nn.Module):
         static
             Static features `(B, S)`.
         """
-        past, missing = impute(past)  # (B, L, F)
+        return self.forward_imputed(*impute(past), future, static)
+
+    def forward_imputed(
+        self, past: Tensor, missing: Tensor, future: Tensor | None, static: Tensor | None
+    ) -> Tensor:
+        """Return the forecasts `(B, T, O)` of windows without NaN, see `nn/imputation.py`.
+
+        Parameters
+        ----------
+        past, missing
+            Input windows, and the mask of values that were missing, `(B, L, F)` both.
+        future, static
+            See `forward`.
+        """
         state = self._dropout(self.dropouts[-1], self._encode(past, missing, static))  # (B, H)
         forecast = self.head(state).view(-1, self.output_chunk_length, self.output_dim)  # (B, T, O)
         if self.skip is not None:

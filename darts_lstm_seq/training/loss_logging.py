@@ -6,17 +6,14 @@ costs time), and which end the training with an error.
 Source: the hooks of Lightning's `LightningModule`.
 """
 
-from typing import Any
-
-import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage
 from torch import Tensor
 from typing_extensions import override
 
-from darts_lstm_seq.compat import saves_within_epochs
 from darts_lstm_seq.training.optimization import check_finite
+from darts_lstm_seq.training.watching import losses_are_watched
 
 # B batch, T output steps, C target components
 
@@ -26,7 +23,7 @@ class LossLogging(PLForecastingModule):
 
     _last_loss: Tensor | None = None  # of the last training batch with a known label
     _n_val_labels = 0  # number of known labels in the current validation
-    _steps_are_logged = True
+    _losses_are_watched = True
 
     def log_loss(self, stage: ModuleStage, loss: Tensor, label: Tensor) -> None:
         """Log the loss of a batch as `train_loss` or `val_loss`, weighted by its known labels.
@@ -48,21 +45,25 @@ class LossLogging(PLForecastingModule):
         if stage is not ModuleStage.TRAIN:
             self._n_val_labels += n_known
         else:
-            if n_known:
-                self._last_loss = loss.detach()
+            self.keep_loss(loss, n_known)
             # callbacks read the loss at the end of the epoch, before this module's own hook
-            if not self._steps_are_logged and not self.trainer.is_last_batch:
+            if not self._losses_are_watched and not self.trainer.is_last_batch:
                 return
             loss = loss * torch.nan if self._last_loss is None else self._last_loss
         name = f"{stage.value}_loss"
         self.log(name, loss, batch_size=n_known, prog_bar=True, sync_dist=True)
 
+    def keep_loss(self, loss: Tensor, n_known: int) -> None:
+        """Keep the loss of a training batch, if it has known labels."""
+        if n_known:
+            self._last_loss = loss.detach()
+
     @override
     def on_train_start(self) -> None:
         """Find out whether the loss of each step has to be logged."""
         # only the first process has a progress bar, but logged values are averaged over all
-        self._steps_are_logged = self.trainer.strategy.reduce_boolean_decision(
-            _steps_are_watched(self.trainer), all=False
+        self._losses_are_watched = self.trainer.strategy.reduce_boolean_decision(
+            losses_are_watched(self.trainer), all=False
         )
         self._last_loss = None
 
@@ -97,27 +98,3 @@ class LossLogging(PLForecastingModule):
                 "each value to forecast is missing (NaN) or follows an input window of constant "
                 "values, which has no scale. Pass series that vary, or leave `val_series` out."
             )
-
-
-def _steps_are_watched(trainer: Any) -> bool:
-    """Tell whether a logger, a progress bar, a callback or a scheduler could read a step's loss.
-
-    Logging it takes a fifth of a small training step (`benchmarks/bench_fit.py`).
-    """
-    bar = trainer.progress_bar_callback
-    return bool(
-        trainer.loggers
-        or (bar is not None and bar.is_enabled)
-        or any(
-            type(callback).on_train_batch_end is not pl.Callback.on_train_batch_end
-            for callback in trainer.callbacks
-            if callback is not bar and not isinstance(callback, pl.callbacks.ModelCheckpoint)
-        )
-        or any(map(saves_within_epochs, trainer.checkpoint_callbacks))
-        # such as `ReduceLROnPlateau`
-        or any(
-            scheduler.reduce_on_plateau and scheduler.interval == "step"
-            for scheduler in trainer.lr_scheduler_configs
-        )
-        or trainer.max_steps != -1  # an epoch may end with any step
-    )

@@ -189,7 +189,7 @@ class LSTMSeqModule(
             `prediction (B, T, C, P)`.
         """
         prediction = self._predict_normalized(x_in)
-        return PLModuleOutput(prediction=prediction.to(_float_dtype(x_in.past_target)))
+        return PLModuleOutput(prediction=prediction.to(float_dtype(x_in.past_target)))
 
     def _predict_normalized(self, x_in: PLModuleInput) -> Tensor:
         """Run the network on a normalised target; return `(B, T, C, P)`, normalised too."""
@@ -201,6 +201,10 @@ class LSTMSeqModule(
                 forecast = self.network.forward_per_member(past, future, static)
             else:
                 forecast = self.network(past, future, static)
+        return self.by_component(forecast)
+
+    def by_component(self, forecast: Tensor) -> Tensor:
+        """Return the network's forecasts by target component, `(B, T, C, P)`."""
         if self.shared_weights:  # (BC, T, P) -> (B, T, C, P)
             forecast = forecast.unflatten(0, (-1, self.n_targets)).transpose(1, 2)
         else:
@@ -249,7 +253,7 @@ class LSTMSeqModule(
         season = find_season(past, n_windows // self.n_targets)
         weights = None
         if self.low_data and season > 1:
-            label = self._normalized_label(batch)
+            label = self.normalized_label(batch)
             weights = ridge_skip_weights(past, label, season, n_windows, self.output_chunk_shift)
         self.network.initialize_skip(season, n_windows, weights)
         if isinstance(self.likelihood, QuantileRegression):
@@ -277,17 +281,17 @@ class LSTMSeqModule(
         A label that is missing, or follows a constant window and so has no scale, is NaN.
         """
         x_in = batch.to_module_input(stage=stage)
-        norm = self._loss_norm
+        norm = self.loss_norm
         if norm is None:
             output = self(x_in)
             # losses of PyTorch 2.8 have no gradient between half and single precision
             return output, batch.future_target.to(output.prediction.dtype)
         x_in = x_in.replace(past_target=norm(x_in.past_target))
         prediction = self._predict_normalized(x_in)
-        label = self._normalized_label(batch).to(prediction.dtype)
+        label = self.normalized_label(batch).to(prediction.dtype)
         return PLModuleOutput(prediction=prediction), label
 
-    def _normalized_label(self, batch: TorchTrainingBatch) -> Tensor:
+    def normalized_label(self, batch: TorchTrainingBatch) -> Tensor:
         """Return the labels `(B, T, C)` normalised like the windows that `rin` has seen last."""
         assert self.rin is not None
         label = self.rin.transform(batch.future_target)
@@ -295,7 +299,7 @@ class LSTMSeqModule(
         return torch.where(self.rin.constant, torch.nan, label)
 
     @property
-    def _loss_norm(self) -> InstanceNorm | None:
+    def loss_norm(self) -> InstanceNorm | None:
         """The normalisation of the loss, so that series of a large scale do not dominate.
 
         Counts and positive values keep their scale, on which their likelihoods are defined. With a
@@ -305,20 +309,27 @@ class LSTMSeqModule(
             return None
         return self.rin
 
-    @override
-    def _train_val_step(
-        self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
-    ) -> Tensor:
+    def loss_of_batch(
+        self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any
+    ) -> tuple[Tensor, PLModuleOutput, Tensor]:
+        """Return the loss of a batch, its forecasts and its labels."""
         if self._is_member_batch(stage):
             batch = map_tensors(batch, lambda x: x.repeat(self.n_members, *[1] * (x.dim() - 1)))
         output, label = self.forecast_and_label(batch, stage)
         loss = self._compute_loss(output, label, criterion, batch.sample_weight)
         if self._is_member_batch(stage):
             loss = loss * self.n_members  # each member has the gradient of a single network
+        return loss, output, label
+
+    @override
+    def _train_val_step(
+        self, batch: TorchTrainingBatch, stage: ModuleStage, criterion: Any, metrics: Any
+    ) -> Tensor:
+        loss, output, label = self.loss_of_batch(batch, stage, criterion)
         self.log_loss(stage, loss, label)
         if len(metrics):
-            if self._loss_norm is not None:
-                output = output.replace(prediction=self._loss_norm.inverse(output.prediction))
+            if self.loss_norm is not None:
+                output = output.replace(prediction=self.loss_norm.inverse(output.prediction))
             self._update_metrics(output, batch.future_target, metrics)
         return loss
 
@@ -362,5 +373,6 @@ class LSTMSeqModule(
         self.to(dtype)
 
 
-def _float_dtype(x: Tensor) -> torch.dtype:
+def float_dtype(x: Tensor) -> torch.dtype:
+    """Return the type of the forecasts of windows."""
     return torch.promote_types(x.dtype, torch.float32)

@@ -10,7 +10,7 @@ Source: the hooks of Lightning's `LightningModule`; the cosine schedule of Loshc
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
-from darts_lstm_seq.nn.optim import clip_grad_norm_per_network
+from darts_lstm_seq.nn.optim import QuickAdam, clip_grad_norm_per_network
 
 # optimisers that PyTorch can run as one fused kernel
 _FUSABLE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -143,13 +143,32 @@ class Optimization(PLForecastingModule):
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
         """Take a step of the optimiser, in the low-data regime with a lower rate of the LSTM."""
+        with self._rates_of_step(optimizer):
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+    def _reduced_lr_parameters(self) -> list[nn.Parameter]:
         # LBFGS has one step size for all parameters
         if self.lr_multiplier == 1 or self.optimizer_cls is torch.optim.LBFGS:
-            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-            return
-        reduced = self.network.reduced_lr_parameters()
-        with reduced_learning_rate(optimizer, reduced, self.lr_multiplier):
-            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            return []
+        return self.network.reduced_lr_parameters()
+
+    def _rates_of_step(self, optimizer: Any) -> AbstractContextManager[None]:
+        reduced = self._reduced_lr_parameters()
+        if not reduced:
+            return nullcontext()
+        return reduced_learning_rate(optimizer, reduced, self.lr_multiplier)
+
+    def quick_steps(self, optimizer: Optimizer) -> Iterator[None]:
+        """Make a step as `optimizer_step` does each time it is advanced, from present gradients."""
+        reduced = self._reduced_lr_parameters()
+        while not QuickAdam.supports(optimizer):
+            with self._rates_of_step(optimizer):
+                optimizer.step()
+            yield
+        quick = QuickAdam(optimizer, reduced, self.lr_multiplier)
+        while True:
+            quick.step()
+            yield
 
     @override
     def configure_gradient_clipping(

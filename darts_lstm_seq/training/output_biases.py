@@ -126,14 +126,14 @@ class OutputBiases(PLForecastingModule):
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Return the outputs `(B, T, C, P)` without dropout, and the loss of such outputs."""
         assert self.rin is not None  # there is no skip without it
-        norm, rin = self._loss_norm, self.rin
+        norm, rin = self.loss_norm, self.rin
         x_in = batch.to_module_input(stage=ModuleStage.VALIDATE)
         x_in = x_in.replace(past_target=rin(x_in.past_target))
         was_training = self.training
         self.eval()
         outputs = self._predict_normalized(x_in)
         self.train(was_training)
-        label = batch.future_target if norm is None else self._normalized_label(batch)
+        label = batch.future_target if norm is None else self.normalized_label(batch)
 
         def loss(outputs: Tensor) -> Tensor:
             output = PLModuleOutput(rin.inverse(outputs) if norm is None else outputs)
@@ -152,11 +152,13 @@ class OutputBiases(PLForecastingModule):
         raise NotImplementedError
 
     @property
-    def _loss_norm(self) -> InstanceNorm | None:
+    def loss_norm(self) -> InstanceNorm | None:
+        """The normalisation of the loss."""
         raise NotImplementedError
 
     def _predict_normalized(self, x_in: PLModuleInput) -> Tensor:
         raise NotImplementedError
 
-    def _normalized_label(self, batch: TorchTrainingBatch) -> Tensor:
+    def normalized_label(self, batch: TorchTrainingBatch) -> Tensor:
+        """Return the normalised labels `(B, T, C)`."""
         raise NotImplementedError

@@ -1,0 +1,130 @@
+"""Losses of several training batches, where what needs no weights is computed for all at once.
+
+Normalisation, features and the search for missing values take as long for one batch as for fifty,
+and on a GPU each check of a value waits for it: here there is one check for all batches, and none
+between two steps. Equal to `LSTMSeqModule.training_step`, batch by batch.
+
+Source: our own.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleOutput, TorchTrainingBatch
+from darts.utils.likelihood_models.torch import DirichletLikelihood
+from torch import Tensor
+
+from darts_lstm_seq.batching.batches import concatenate, move_batch
+from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.training.module import LSTMSeqModule, float_dtype
+
+# B batch, L input steps, T output steps, C target components, P likelihood parameters,
+# F past features, D future covariates, S static features, N known labels
+
+
+class _Step(NamedTuple):
+    """What the network reads in one step, and the labels on the scale of the loss."""
+
+    past: Tensor  # (B, L, F)
+    missing: Tensor  # (B, L, F)
+    future: Tensor | None  # (B, T, D)
+    static: Tensor | None  # (B, S)
+    label: Tensor  # (B, T, C)
+    weight: Tensor | None  # (B, T, C or 1)
+    known: Tensor | None  # positions of the known labels (N,); `None` if all are known
+
+
+def training_losses(
+    module: LSTMSeqModule, batches: Sequence[TorchTrainingBatch]
+) -> Iterator[Tensor]:
+    """Yield the loss of each batch, with the weights of the moment it is asked for.
+
+    Parameters
+    ----------
+    module
+        The module in training; it keeps the last loss over known labels.
+    batches
+        The batches, on any device.
+    """
+    if not _is_separable(module):
+        for batch in (move_batch(batch, module.device) for batch in batches):
+            loss, _, label = module.loss_of_batch(batch, ModuleStage.TRAIN, module.train_criterion)
+            module.keep_loss(loss, n_known=int((~torch.isnan(label)).sum()))
+            yield loss
+        return
+    for step in _prepare(module, batches):
+        forecast = module.network.forward_imputed(step.past, step.missing, step.future, step.static)
+        prediction = module.by_component(forecast).to(step.label.dtype)  # (B, T, C, P)
+        n_known = step.label.numel() if step.known is None else len(step.known)
+        loss = _loss(module, prediction, step) if n_known else (prediction * 0.0).sum()
+        module.keep_loss(loss, n_known)
+        yield loss
+
+
+def _is_separable(module: LSTMSeqModule) -> bool:
+    """Tell whether what is done to a batch before the network is the same with any weights."""
+    if module.n_members > 1 or isinstance(module.likelihood, DirichletLikelihood):
+        return False
+    return module.rin is None or (module.loss_norm is not None and not module.rin.affine)
+
+
+@torch.no_grad()
+def _prepare(module: LSTMSeqModule, batches: Sequence[TorchTrainingBatch]) -> list[_Step]:
+    """Normalise all batches at once, and return what each step needs."""
+    whole = move_batch(concatenate(batches), module.device)
+    sizes = [len(batch.past_target) for batch in batches]
+    x_in = whole.to_module_input(stage=ModuleStage.TRAIN)
+    label = whole.future_target.to(float_dtype(x_in.past_target))
+    if module.rin is not None:
+        x_in = x_in.replace(past_target=module.rin(x_in.past_target))
+        label = module.normalized_label(whole).to(module.dtype)
+    past, future, static = module.features(x_in, module.dtype)
+    past, missing = impute(past)
+    rows = [size * module.n_targets for size in sizes] if module.shared_weights else sizes
+    columns = [
+        [None] * len(sizes) if x is None else x.split(lengths)
+        for x, lengths in (
+            (past, rows),
+            (missing, rows),
+            (future, rows),
+            (static, rows),
+            (label, sizes),
+            (whole.sample_weight, sizes),
+        )
+    ]
+    known = _known_positions(label, sizes)
+    return [_Step(*parts) for parts in zip(*columns, known, strict=True)]
+
+
+def _known_positions(label: Tensor, sizes: Sequence[int]) -> list[Tensor | None]:
+    """Return where the labels `(_, T, C)` of each step are known, `None` where all are.
+
+    Positions count within a step. A GPU is waited for twice, however many steps there are.
+    """
+    known = ~torch.isnan(label)
+    if known.all():
+        return [None] * len(sizes)
+    positions = known.flatten().nonzero().squeeze(1)
+    ends = torch.tensor(sizes).cumsum(0) * label[0].numel()
+    last = torch.searchsorted(positions, ends.to(positions.device)).tolist()
+    found: list[Tensor | None] = []
+    for start, end, first, stop in zip(
+        [0, *ends.tolist()], ends.tolist(), [0, *last], last, strict=False
+    ):
+        is_complete = stop - first == end - start
+        found.append(None if is_complete else positions[first:stop] - start)
+    return found
+
+
+def _loss(module: LSTMSeqModule, prediction: Tensor, step: _Step) -> Tensor:
+    label, weight = step.label, step.weight
+    if step.known is not None:
+        if weight is not None:
+            weight = weight.expand_as(label).flatten()[step.known].view(-1, 1, 1)
+        prediction = prediction.flatten(0, 2)[step.known][:, None, None]  # (N, 1, 1, P)
+        label = label.flatten()[step.known].view(-1, 1, 1)
+    return PLForecastingModule._compute_loss(
+        module, PLModuleOutput(prediction=prediction), label, module.train_criterion, weight
+    )

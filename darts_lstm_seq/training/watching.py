@@ -1,0 +1,127 @@
+"""Who looks at single steps of a training: without anybody, hooks and losses of steps are skipped.
+
+Source: the hooks of Lightning's `Callback` and `LightningModule`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar, TQDMProgressBar
+from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.strategies import SingleDeviceStrategy
+
+from darts_lstm_seq.compat import saves_within_epochs
+
+# called around each step
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+# of modules, called in each step
+_MODULE_HOOKS = (
+    *_STEP_HOOKS,
+    "_compute_loss",
+    "_train_val_step",
+    "backward",
+    "loss_of_batch",
+    "lr_scheduler_step",
+    "on_after_batch_transfer",
+    "on_before_batch_transfer",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "training_step",
+    "transfer_batch_to_device",
+)
+
+
+# their hooks look at the number of the step, or at how much time has passed
+_KNOWN_CALLBACKS = (ModelCheckpoint, TQDMProgressBar, RichProgressBar)
+
+
+def has_visible_bar(trainer: Any) -> bool:
+    """Tell whether the trainer shows a progress bar."""
+    bar = trainer.progress_bar_callback
+    return bar is not None and bar.is_enabled
+
+
+def losses_are_watched(trainer: Any) -> bool:
+    """Tell whether a logger, a progress bar, a callback or a scheduler could read a step's loss.
+
+    Logging it takes a fifth of a small training step (`benchmarks/bench_fit.py`).
+    """
+    bar = trainer.progress_bar_callback
+    return has_visible_bar(trainer) or _losses_are_read(
+        trainer, [callback for callback in trainer.callbacks if callback is not bar]
+    )
+
+
+def steps_are_watched(trainer: Any, module_cls: type[Any]) -> bool:
+    """Tell whether anything but a progress bar could notice that a step takes a shorter way.
+
+    Parameters
+    ----------
+    trainer
+        A trainer in training.
+    module_cls
+        The class of modules whose hooks are known.
+    """
+    module: Any = trainer.lightning_module
+    is_plain = (
+        isinstance(module, module_cls)
+        and all(getattr(type(module), name) is getattr(module_cls, name) for name in _MODULE_HOOKS)
+        and not len(module.train_metrics)
+        and type(trainer.strategy) is SingleDeviceStrategy
+        and trainer.strategy.model is module  # and not a compiled one
+        and trainer.precision in ("32-true", "64-true")
+        and trainer.accumulate_grad_batches == 1
+        and isinstance(trainer.profiler, PassThroughProfiler)
+        and _computes_loss_once(trainer.optimizers[0])
+        and _validates_after_epochs(trainer)
+    )
+    others = [callback for callback in trainer.callbacks if type(callback) not in _KNOWN_CALLBACKS]
+    return not is_plain or _losses_are_read(trainer, others) or any(map(_has_step_hook, others))
+
+
+def epochs_are_watched(trainer: Any) -> bool:
+    """Tell whether anyone could look at the loss of the present epoch, the last one apart."""
+    is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+    return bool(is_last or trainer.enable_validation or trainer.callbacks)
+
+
+def _losses_are_read(trainer: Any, callbacks: Sequence[pl.Callback]) -> bool:
+    return bool(
+        trainer.loggers
+        or any(
+            type(callback).on_train_batch_end is not pl.Callback.on_train_batch_end
+            for callback in callbacks
+            if not isinstance(callback, ModelCheckpoint)
+        )
+        or any(map(saves_within_epochs, trainer.checkpoint_callbacks))
+        # such as `ReduceLROnPlateau`
+        or any(
+            scheduler.reduce_on_plateau and scheduler.interval == "step"
+            for scheduler in trainer.lr_scheduler_configs
+        )
+        or trainer.max_steps != -1  # an epoch may end with any step
+    )
+
+
+def _has_step_hook(callback: pl.Callback) -> bool:
+    return any(getattr(type(callback), n) is not getattr(pl.Callback, n) for n in _STEP_HOOKS)
+
+
+def _computes_loss_once(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether a step needs the gradients of its start only; unknown classes might not."""
+    is_known = type(optimizer).__module__.startswith("torch.optim.")
+    return is_known and not isinstance(optimizer, torch.optim.LBFGS)
+
+
+def _validates_after_epochs(trainer: Any) -> bool:
+    is_last = trainer.check_val_every_n_epoch is not None and trainer.val_check_interval == 1.0
+    return is_last or not trainer.enable_validation
