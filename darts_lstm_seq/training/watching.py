@@ -91,7 +91,7 @@ def steps_are_watched(trainer: Any, module_cls: type[Any]) -> bool:
 def epochs_are_watched(trainer: Any) -> bool:
     """Tell whether anyone could look at the loss of the present epoch, the last one apart."""
     is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
-    return bool(is_last or trainer.enable_validation or trainer.callbacks)
+    return bool(is_last or _validates(trainer) or trainer.callbacks)
 
 
 def _losses_are_read(trainer: Any, callbacks: Sequence[pl.Callback]) -> bool:
@@ -124,4 +124,8 @@ def _computes_loss_once(optimizer: torch.optim.Optimizer) -> bool:
 
 def _validates_after_epochs(trainer: Any) -> bool:
     is_last = trainer.check_val_every_n_epoch is not None and trainer.val_check_interval == 1.0
-    return is_last or not trainer.enable_validation
+    return is_last or not _validates(trainer)
+
+
+def _validates(trainer: Any) -> bool:
+    return sum(trainer.num_val_batches) > 0  # Lightning enables it without data, too
