@@ -234,6 +234,8 @@ def skip_to_outputs(skip_forecast: Tensor, output_dim: int, skip_outputs: int) -
     >>> skip_to_outputs(torch.tensor([1.0, 2.0]), output_dim=4, skip_outputs=1)
     tensor([1., 0., 2., 0.])
     """
+    if output_dim == skip_forecast.shape[-1]:
+        return skip_forecast
     others = output_dim // skip_forecast.shape[-1] - skip_outputs
     # (..., C, skip_outputs)
     repeated = skip_forecast.unsqueeze(-1).expand(*skip_forecast.shape, skip_outputs)

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 # K stacked networks
 
@@ -188,20 +187,20 @@ class QuickAdam:
         """Make a step; all parameters have gradients."""
         group = self._group
         beta1, beta2 = group["betas"]
+        kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
         for parameters, (averages, squares, steps), rate in self._parts:
-            adam(
+            torch._foreach_add_(steps, 1)
+            kernel(
                 parameters,
                 [parameter.grad for parameter in parameters],
                 averages,
                 squares,
                 [],
                 steps,
-                fused=True,
-                decoupled_weight_decay=group["decoupled_weight_decay"],
                 amsgrad=False,
+                lr=group["lr"] * rate,
                 beta1=beta1,
                 beta2=beta2,
-                lr=group["lr"] * rate,
                 weight_decay=group["weight_decay"],
                 eps=group["eps"],
                 maximize=group["maximize"],

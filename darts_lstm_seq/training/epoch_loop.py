@@ -10,16 +10,20 @@ Source: `_TrainingEpochLoop` of Lightning 2.6.
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 from darts.utils.data.torch_datasets.utils import TorchTrainingBatch
+from torch import Tensor
 from typing_extensions import override
 
-from darts_lstm_seq.batching.batches import tensors_of
+from darts_lstm_seq.batching.batches import collate, draw_batch, tensors_of
+from darts_lstm_seq.batching.datasets import BatchTrainingDataset
+from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.compat import TrainingEpochLoop
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.training_losses import training_losses
+from darts_lstm_seq.training.training_losses import PreparedWindows, is_separable, training_losses
 from darts_lstm_seq.training.watching import (
     epochs_are_watched,
     has_visible_bar,
@@ -28,6 +32,8 @@ from darts_lstm_seq.training.watching import (
 
 # batches prepared together: more would hardly save time, and larger ones would take memory
 _MAX_BATCHES, _MAX_BYTES = 64, 2**23
+# largest size of all windows to be prepared once for the whole training
+_MAX_BYTES_OF_ALL = 2**25
 # between two updates of a progress bar
 _BAR_SECONDS = 0.1
 
@@ -44,6 +50,8 @@ class EpochLoop(TrainingEpochLoop):
     """
 
     _step_seconds = _BAR_SECONDS  # of a short step; at first a guess
+    _has_looked = False
+    _windows: PreparedWindows | None = None
 
     @classmethod
     def install(cls, trainer: pl.Trainer) -> None:
@@ -53,62 +61,117 @@ class EpochLoop(TrainingEpochLoop):
 
     @override
     def advance(self, data_fetcher: Any) -> None:
-        """Make short steps, and then one with all of Lightning's hooks."""
+        """Make short steps, and then one with all of Lightning's hooks where the loss is looked at.
+
+        Parameters
+        ----------
+        data_fetcher
+            Lightning's iterator over the batches of an epoch.
+        """
         # after a restart, Lightning first finds out what was done before
-        if not self.restarting and not steps_are_watched(self.trainer, LSTMSeqModule):
-            self._make_short_steps(data_fetcher, self._n_short_steps())
-            if self._num_ready_batches_reached():
-                self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-                self._batches_that_stepped -= 1  # counted once more when this returns
-                return
-        super().advance(data_fetcher)
+        if self.restarting or steps_are_watched(self.trainer, LSTMSeqModule):
+            super().advance(data_fetcher)
+            return
+        if epochs_are_watched(self.trainer):
+            self._step_on_batches(data_fetcher, self._n_before_last())
+            super().advance(data_fetcher)
+            return
+        order = self._draw_order()
+        if order is None:
+            self._step_on_batches(data_fetcher, self._n_before_last() + 1)
+        else:
+            assert self._windows is not None
+            loader: Any = self.trainer.train_dataloader
+            self._step(self._windows.losses(order, loader.batch_size))
+        self.batch_progress.is_last_batch = True
+        self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        self._batches_that_stepped -= 1  # counted once more when this returns
 
-    def _n_short_steps(self) -> int:
-        left = self.trainer.num_training_batches - self.batch_progress.current.ready
-        if not isinstance(left, int):  # nobody knows which batch of a stream is the last
-            return 0
-        if not epochs_are_watched(self.trainer):
-            return left
+    @override
+    def teardown(self) -> None:
+        """Let go of the windows; models keep their trainer."""
+        self._has_looked, self._windows = False, None
+        super().teardown()
+
+    def _n_before_last(self) -> int:
+        """Return how many short steps to make at a time, at most all but the last of the epoch."""
+        left = int(self.trainer.num_training_batches) - self.batch_progress.current.ready - 1
         if has_visible_bar(self.trainer):
-            return min(left - 1, int(_BAR_SECONDS / self._step_seconds))
-        return left - 1  # the last one logs the loss
+            return min(left, int(_BAR_SECONDS / self._step_seconds))
+        return left
 
-    def _make_short_steps(self, data_fetcher: Any, count: int) -> None:
+    def _step_on_batches(self, data_fetcher: Any, count: int) -> None:
+        module: Any = self.trainer.lightning_module
+        convert = self.trainer.precision_plugin.convert_input
+        while count > 0:
+            batches: list[TorchTrainingBatch] = []
+            n_bytes = 0
+            while len(batches) < min(count, _MAX_BATCHES) and n_bytes < _MAX_BYTES:
+                batch, _, _ = next(data_fetcher)
+                batches.append(convert(batch))
+                n_bytes += _n_bytes(batch)
+            count -= len(batches)
+            start = time.perf_counter()
+            self._step(training_losses(module, batches))
+            self._step_seconds = (time.perf_counter() - start) / len(batches)
+
+    def _step(self, losses: Iterator[Tensor]) -> None:
+        """Make a step with each loss, in Lightning's order."""
         trainer = self.trainer
         module: Any = trainer.lightning_module
         optimizer = trainer.optimizers[0]
+        parameters = optimizer.param_groups[0]["params"]
         steps = module.quick_steps(optimizer)
-        clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-        while count > 0 and not trainer.should_stop:
-            batches = self._fetch(data_fetcher, count)
-            count -= len(batches)
-            start = time.perf_counter()
-            with trainer.precision_plugin.train_step_context():
-                for loss in training_losses(module, batches):
-                    optimizer.zero_grad()
-                    loss.backward()
-                    module.configure_gradient_clipping(optimizer, *clipping)
-                    next(steps)
-                    self._count_step()
-            self._step_seconds = (time.perf_counter() - start) / len(batches)
-
-    def _fetch(self, data_fetcher: Any, count: int) -> list[TorchTrainingBatch]:
-        convert = self.trainer.precision_plugin.convert_input
-        batches: list[TorchTrainingBatch] = []
-        n_bytes = 0
-        while len(batches) < min(count, _MAX_BATCHES) and n_bytes < _MAX_BYTES:
-            batch, _, _ = next(data_fetcher)
-            batches.append(convert(batch))
-            n_bytes += sum(x.nbytes for x in tensors_of(batch).values())
-        return batches
+        value, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        with trainer.precision_plugin.train_step_context():
+            for loss in losses:
+                for parameter in parameters:
+                    parameter.grad = None
+                loss.backward()
+                if value:
+                    module.configure_gradient_clipping(optimizer, value, algorithm)
+                next(steps)
+                self._count_step()
 
     def _count_step(self) -> None:
         """Count a step and set the next learning rates, as Lightning does."""
         self.batch_progress.increment_by(1)
-        if self._num_ready_batches_reached():
-            self.batch_progress.is_last_batch = True
         progress = self.automatic_optimization.optim_progress.optimizer
         progress.step.increment_by(1)
         progress.zero_grad.increment_by(1)
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == "step" and (self.batch_idx + 1) % config.frequency == 0:
+                config.scheduler.step()  # type: ignore[call-arg]
+                self.scheduler_progress.increment_by(1)
         self._batches_that_stepped += 1
+
+    def _draw_order(self) -> Tensor | None:
+        """Return the order of all windows in this epoch, if they are few and were prepared."""
+        loader: Any = self.trainer.train_dataloader
+        if not self._has_looked:
+            self._has_looked = True
+            self._windows = self._prepare_all(loader)
+        if self._windows is None or self.batch_progress.current.ready:
+            return None
+        return loader.sampler.draw_order()  # as the loader would have
+
+    def _prepare_all(self, loader: Any) -> PreparedWindows | None:
+        module: Any = self.trainer.lightning_module
+        data: Any = getattr(loader, "dataset", None)
+        is_ours = (
+            type(data) is BatchTrainingDataset
+            and data.is_batched
+            and type(loader.sampler) is CompactRandomSampler
+            and loader.collate_fn is collate
+            and not (loader.drop_last or loader.num_workers)
+            and self.trainer.num_training_batches == len(loader)
+            and is_separable(module)
+        )
+        if not is_ours or _n_bytes(draw_batch(data, [0])) * len(data) > _MAX_BYTES_OF_ALL:
+            return None
+        windows = draw_batch(data, list(range(len(data))))
+        return PreparedWindows.of(module, self.trainer.precision_plugin.convert_input(windows))
+
+
+def _n_bytes(batch: TorchTrainingBatch) -> int:
+    return sum(x.nbytes for x in tensors_of(batch).values())

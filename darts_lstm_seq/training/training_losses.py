@@ -8,7 +8,7 @@ Source: our own.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
@@ -33,7 +33,7 @@ class _Step(NamedTuple):
     static: Tensor | None  # (B, S)
     label: Tensor  # (B, T, C)
     weight: Tensor | None  # (B, T, C or 1)
-    known: Tensor | None  # positions of the known labels (N,); `None` if all are known
+    known: Tensor | None = None  # positions of the known labels (N,); `None` if all are known
 
 
 def training_losses(
@@ -48,22 +48,76 @@ def training_losses(
     batches
         The batches, on any device.
     """
-    if not _is_separable(module):
+    if not is_separable(module):
         for batch in (move_batch(batch, module.device) for batch in batches):
             loss, _, label = module.loss_of_batch(batch, ModuleStage.TRAIN, module.train_criterion)
             module.keep_loss(loss, n_known=int((~torch.isnan(label)).sum()))
             yield loss
         return
-    for step in _prepare(module, batches):
-        forecast = module.network.forward_imputed(step.past, step.missing, step.future, step.static)
-        prediction = module.by_component(forecast).to(step.label.dtype)  # (B, T, C, P)
-        n_known = step.label.numel() if step.known is None else len(step.known)
-        loss = _loss(module, prediction, step) if n_known else (prediction * 0.0).sum()
-        module.keep_loss(loss, n_known)
-        yield loss
+    sizes = [len(batch.past_target) for batch in batches]
+    whole = _prepare(module, concatenate(batches))
+    rows = [size * module.n_targets for size in sizes] if module.shared_weights else sizes
+    columns: list[Sequence[Any]] = [
+        [None] * len(sizes) if x is None else x.split(lengths)
+        for x, lengths in zip(whole, (rows, rows, rows, rows, sizes, sizes), strict=False)
+    ]
+    known = _known_positions(whole.label, sizes)
+    for *parts, positions in zip(*columns, known, strict=True):
+        yield _loss(module, _Step._make([*parts, positions]))
 
 
-def _is_separable(module: LSTMSeqModule) -> bool:
+class PreparedWindows:
+    """All training windows, normalised once for the whole training.
+
+    Parameters
+    ----------
+    module
+        The module in training, see `is_separable`.
+    windows
+        What `_prepare` makes of all windows, with no label missing.
+    """
+
+    def __init__(self, module: LSTMSeqModule, windows: _Step) -> None:
+        self._module = module
+        if module.shared_weights:  # rows of a window next to each other: (B, C, ...)
+            n = module.n_targets
+            rows = [None if x is None else x.unflatten(0, (-1, n)) for x in windows[:4]]
+            windows = _Step._make([*rows, *windows[4:]])
+        self._windows = windows
+
+    @classmethod
+    def of(cls, module: LSTMSeqModule, windows: TorchTrainingBatch) -> "PreparedWindows | None":
+        """Return windows that are prepared, or `None` if labels are missing.
+
+        Parameters
+        ----------
+        module
+            The module in training.
+        windows
+            All windows as one batch, on any device.
+        """
+        prepared = _prepare(module, windows)
+        return None if torch.isnan(prepared.label).any() else cls(module, prepared)
+
+    def losses(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """Yield the loss of each batch of an epoch, with the weights of the moment.
+
+        Parameters
+        ----------
+        order
+            Indices of the windows of the epoch.
+        batch_size
+            Number of windows in a batch.
+        """
+        for indices in order.to(self._windows.label.device).split(batch_size):
+            step = _Step._make(None if x is None else x[indices] for x in self._windows)
+            if self._module.shared_weights:
+                rows = [None if x is None else x.flatten(0, 1) for x in step[:4]]
+                step = _Step._make([*rows, *step[4:]])
+            yield _loss(self._module, step)
+
+
+def is_separable(module: LSTMSeqModule) -> bool:
     """Tell whether what is done to a batch before the network is the same with any weights."""
     if module.n_members > 1 or isinstance(module.likelihood, DirichletLikelihood):
         return False
@@ -71,31 +125,16 @@ def _is_separable(module: LSTMSeqModule) -> bool:
 
 
 @torch.no_grad()
-def _prepare(module: LSTMSeqModule, batches: Sequence[TorchTrainingBatch]) -> list[_Step]:
-    """Normalise all batches at once, and return what each step needs."""
-    whole = move_batch(concatenate(batches), module.device)
-    sizes = [len(batch.past_target) for batch in batches]
-    x_in = whole.to_module_input(stage=ModuleStage.TRAIN)
-    label = whole.future_target.to(float_dtype(x_in.past_target))
+def _prepare(module: LSTMSeqModule, batch: TorchTrainingBatch) -> _Step:
+    """Return what the network reads and its labels, without the positions of those known."""
+    batch = move_batch(batch, module.device)
+    x_in = batch.to_module_input(stage=ModuleStage.TRAIN)
+    label = batch.future_target.to(float_dtype(x_in.past_target))
     if module.rin is not None:
         x_in = x_in.replace(past_target=module.rin(x_in.past_target))
-        label = module.normalized_label(whole).to(module.dtype)
+        label = module.normalized_label(batch).to(module.dtype)
     past, future, static = module.features(x_in, module.dtype)
-    past, missing = impute(past)
-    rows = [size * module.n_targets for size in sizes] if module.shared_weights else sizes
-    columns = [
-        [None] * len(sizes) if x is None else x.split(lengths)
-        for x, lengths in (
-            (past, rows),
-            (missing, rows),
-            (future, rows),
-            (static, rows),
-            (label, sizes),
-            (whole.sample_weight, sizes),
-        )
-    ]
-    known = _known_positions(label, sizes)
-    return [_Step(*parts) for parts in zip(*columns, known, strict=True)]
+    return _Step(*impute(past), future, static, label, batch.sample_weight)
 
 
 def _known_positions(label: Tensor, sizes: Sequence[int]) -> list[Tensor | None]:
@@ -118,13 +157,19 @@ def _known_positions(label: Tensor, sizes: Sequence[int]) -> list[Tensor | None]
     return found
 
 
-def _loss(module: LSTMSeqModule, prediction: Tensor, step: _Step) -> Tensor:
+def _loss(module: LSTMSeqModule, step: _Step) -> Tensor:
+    forecast = module.network.forward_imputed(step.past, step.missing, step.future, step.static)
     label, weight = step.label, step.weight
+    prediction = module.by_component(forecast).to(label.dtype)  # (B, T, C, P)
     if step.known is not None:
+        if not len(step.known):
+            return (prediction * 0.0).sum()
         if weight is not None:
             weight = weight.expand_as(label).flatten()[step.known].view(-1, 1, 1)
         prediction = prediction.flatten(0, 2)[step.known][:, None, None]  # (N, 1, 1, P)
         label = label.flatten()[step.known].view(-1, 1, 1)
-    return PLForecastingModule._compute_loss(
+    loss = PLForecastingModule._compute_loss(
         module, PLModuleOutput(prediction=prediction), label, module.train_criterion, weight
     )
+    module.keep_loss(loss, label.numel())
+    return loss

@@ -83,6 +83,7 @@ def steps_are_watched(trainer: Any, module_cls: type[Any]) -> bool:
         and isinstance(trainer.profiler, PassThroughProfiler)
         and _computes_loss_once(trainer.optimizers[0])
         and _validates_after_epochs(trainer)
+        and trainer.num_training_batches < float("inf")  # of a stream nobody knows the last one
     )
     others = [callback for callback in trainer.callbacks if type(callback) not in _KNOWN_CALLBACKS]
     return not is_plain or _losses_are_read(trainer, others) or any(map(_has_step_hook, others))
@@ -90,7 +91,7 @@ def steps_are_watched(trainer: Any, module_cls: type[Any]) -> bool:
 
 def epochs_are_watched(trainer: Any) -> bool:
     """Tell whether anyone could look at the loss of the present epoch, the last one apart."""
-    is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+    is_last = trainer.current_epoch + 1 == trainer.max_epochs
     return bool(is_last or _validates(trainer) or trainer.callbacks)
 
 
