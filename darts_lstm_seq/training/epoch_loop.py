@@ -27,6 +27,7 @@ from darts_lstm_seq.training.training_losses import PreparedWindows, is_separabl
 from darts_lstm_seq.training.watching import (
     epochs_are_watched,
     has_visible_bar,
+    step_hooks,
     steps_are_watched,
 )
 
@@ -36,6 +37,7 @@ _MAX_BATCHES, _MAX_BYTES = 64, 2**23
 _MAX_BYTES_OF_ALL = 2**25
 # between two updates of a progress bar
 _BAR_SECONDS = 0.1
+_OWN_HOOKS = step_hooks(LSTMSeqModule)
 
 
 class EpochLoop(TrainingEpochLoop):
@@ -69,7 +71,7 @@ class EpochLoop(TrainingEpochLoop):
             Lightning's iterator over the batches of an epoch.
         """
         # after a restart, Lightning first finds out what was done before
-        if self.restarting or steps_are_watched(self.trainer, LSTMSeqModule):
+        if self.restarting or steps_are_watched(self.trainer, _OWN_HOOKS):
             super().advance(data_fetcher)
             return
         if epochs_are_watched(self.trainer):

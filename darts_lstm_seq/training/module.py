@@ -343,6 +343,12 @@ class LSTMSeqModule(
             return (output.prediction * 0.0).sum()
         prediction, target, sample_weight = known
         output = output.replace(prediction=prediction)
+        return self.loss_of_known(output, target, criterion, sample_weight)
+
+    def loss_of_known(
+        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
+    ) -> Tensor:
+        """Return Darts' loss; all labels are known."""
         return super()._compute_loss(output, target, criterion, sample_weight)
 
     @override

@@ -7,11 +7,10 @@ between two steps. Equal to `LSTMSeqModule.training_step`, batch by batch.
 Source: our own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleOutput, TorchTrainingBatch
 from darts.utils.likelihood_models.torch import DirichletLikelihood
 from torch import Tensor
@@ -34,6 +33,10 @@ class _Step(NamedTuple):
     label: Tensor  # (B, T, C)
     weight: Tensor | None  # (B, T, C or 1)
     known: Tensor | None = None  # positions of the known labels (N,); `None` if all are known
+
+
+def _step(parts: Iterable[Any]) -> _Step:
+    return _Step(*parts)
 
 
 def training_losses(
@@ -63,7 +66,7 @@ def training_losses(
     ]
     known = _known_positions(whole.label, sizes)
     for *parts, positions in zip(*columns, known, strict=True):
-        yield _loss(module, _Step._make([*parts, positions]))
+        yield _loss(module, _step([*parts, positions]))
 
 
 class PreparedWindows:
@@ -82,7 +85,7 @@ class PreparedWindows:
         if module.shared_weights:  # rows of a window next to each other: (B, C, ...)
             n = module.n_targets
             rows = [None if x is None else x.unflatten(0, (-1, n)) for x in windows[:4]]
-            windows = _Step._make([*rows, *windows[4:]])
+            windows = _step([*rows, *windows[4:]])
         self._windows = windows
 
     @classmethod
@@ -110,10 +113,10 @@ class PreparedWindows:
             Number of windows in a batch.
         """
         for indices in order.to(self._windows.label.device).split(batch_size):
-            step = _Step._make(None if x is None else x[indices] for x in self._windows)
+            step = _step(None if x is None else x[indices] for x in self._windows)
             if self._module.shared_weights:
                 rows = [None if x is None else x.flatten(0, 1) for x in step[:4]]
-                step = _Step._make([*rows, *step[4:]])
+                step = _step([*rows, *step[4:]])
             yield _loss(self._module, step)
 
 
@@ -168,8 +171,7 @@ def _loss(module: LSTMSeqModule, step: _Step) -> Tensor:
             weight = weight.expand_as(label).flatten()[step.known].view(-1, 1, 1)
         prediction = prediction.flatten(0, 2)[step.known][:, None, None]  # (N, 1, 1, P)
         label = label.flatten()[step.known].view(-1, 1, 1)
-    loss = PLForecastingModule._compute_loss(
-        module, PLModuleOutput(prediction=prediction), label, module.train_criterion, weight
-    )
+    output = PLModuleOutput(prediction=prediction)
+    loss = module.loss_of_known(output, label, module.train_criterion, weight)
     module.keep_loss(loss, label.numel())
     return loss

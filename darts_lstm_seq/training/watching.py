@@ -3,7 +3,7 @@
 Source: the hooks of Lightning's `Callback` and `LightningModule`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -30,6 +30,7 @@ _MODULE_HOOKS = (
     "_train_val_step",
     "backward",
     "loss_of_batch",
+    "loss_of_known",
     "lr_scheduler_step",
     "on_after_batch_transfer",
     "on_before_batch_transfer",
@@ -61,20 +62,24 @@ def losses_are_watched(trainer: Any) -> bool:
     )
 
 
-def steps_are_watched(trainer: Any, module_cls: type[Any]) -> bool:
+def step_hooks(module_cls: type[Any]) -> dict[str, Any]:
+    """Return what the modules of a class do around and in each step, by name."""
+    return {name: getattr(module_cls, name) for name in _MODULE_HOOKS}
+
+
+def steps_are_watched(trainer: Any, own_hooks: Mapping[str, Any]) -> bool:
     """Tell whether anything but a progress bar could notice that a step takes a shorter way.
 
     Parameters
     ----------
     trainer
         A trainer in training.
-    module_cls
-        The class of modules whose hooks are known.
+    own_hooks
+        The known `step_hooks`; any others are a user's, who may look at each step.
     """
     module: Any = trainer.lightning_module
     is_plain = (
-        isinstance(module, module_cls)
-        and all(getattr(type(module), name) is getattr(module_cls, name) for name in _MODULE_HOOKS)
+        step_hooks(type(module)) == own_hooks
         and not len(module.train_metrics)
         and type(trainer.strategy) is SingleDeviceStrategy
         and trainer.strategy.model is module  # and not a compiled one
