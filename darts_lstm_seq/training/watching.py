@@ -23,7 +23,7 @@ _STEP_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
-# of modules, called in each step
+# of modules, called in each step or able to look back at the last one
 _MODULE_HOOKS = (
     *_STEP_HOOKS,
     "_compute_loss",
@@ -34,6 +34,8 @@ _MODULE_HOOKS = (
     "lr_scheduler_step",
     "on_after_batch_transfer",
     "on_before_batch_transfer",
+    "on_train_epoch_end",
+    "on_train_epoch_start",
     "optimizer_step",
     "optimizer_zero_grad",
     "training_step",
@@ -97,7 +99,9 @@ def steps_are_watched(trainer: Any, own_hooks: Mapping[str, Any]) -> bool:
 def epochs_are_watched(trainer: Any) -> bool:
     """Tell whether anyone could look at the loss of the present epoch, the last one apart."""
     is_last = trainer.current_epoch + 1 == trainer.max_epochs
-    return bool(is_last or _validates(trainer) or trainer.callbacks)
+    # such as `ReduceLROnPlateau`
+    has_reader = any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
+    return bool(is_last or has_reader or _validates(trainer) or trainer.callbacks)
 
 
 def _losses_are_read(trainer: Any, callbacks: Sequence[pl.Callback]) -> bool:

@@ -17,7 +17,7 @@ from darts.utils.likelihood_models.torch import (
 from makers import sine
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch.optim import LBFGS, SGD, AdamW, RMSprop
-from torch.optim.lr_scheduler import OneCycleLR, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics import MeanAbsoluteError
 
@@ -112,6 +112,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "schedule of steps": step(OneCycleLR, max_lr=0.01, total_steps=60, interval="step"),
     "every other step": step(StepLR, step_size=2, interval="step", frequency=2),
     "schedule of epochs": step(StepLR, step_size=1, gamma=0.5),
+    "plateau": step(ReduceLROnPlateau, monitor="train_loss", patience=0, threshold=1.0),
     "metrics": {"torch_metrics": MeanAbsoluteError()},
     "clipped": {"trainer": {"gradient_clip_val": 0.01}},
     "clipped values": {"trainer": {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}},
