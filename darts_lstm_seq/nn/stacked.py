@@ -137,14 +137,39 @@ class StackedNetwork(nn.Module):
             Static features `(K, B, S)`.
         """
         count, batch = past.shape[:2]
+        filled, missing = impute(past.flatten(0, 1))  # (KB, L, F)
+        flat_future, flat_static = (
+            None if x is None else x.flatten(0, 1) for x in (future, static)
+        )
+        forecast = self.forward_imputed(count, filled, missing, flat_future, flat_static)
+        return forecast.unflatten(0, (count, batch))
+
+    def forward_imputed(
+        self,
+        count: int,
+        filled: Tensor,
+        missing: Tensor,
+        future: Tensor | None,
+        static: Tensor | None,
+    ) -> Tensor:
+        """Return the forecasts `(KB, T, O)` of windows without NaN, see `nn/imputation.py`.
+
+        Parameters
+        ----------
+        count
+            Number of networks K in the batch; the B rows of each are contiguous.
+        filled, missing
+            Input windows, and the mask of values that were missing, `(KB, L, F)` both.
+        future, static
+            As for `forward`, with K and B flattened into one dimension.
+        """
+        batch = len(filled) // count
 
         def weight(name: str) -> Tensor:
             stacked = self.weights[name]
             return stacked if count == len(stacked) else stacked[:count]
 
-        filled, missing = impute(past.flatten(0, 1))  # (KB, L, F)
-        flat_static = None if static is None else static.flatten(0, 1)  # (KB, S)
-        patches = patchify(filled, missing, flat_static, self.patch_length, self.mask_inputs)
+        patches = patchify(filled, missing, static, self.patch_length, self.mask_inputs)
         x = patches.unflatten(0, (count, batch)).permute(2, 0, 3, 1)  # (N, K, I, B)
         for layer in range(len(self.dropouts)):
             is_last = layer == len(self.dropouts) - 1
@@ -158,10 +183,11 @@ class StackedNetwork(nn.Module):
             target = filled[..., : self.target_dim].unflatten(0, (count, batch))  # (K, B, L, C)
             forecast = forecast + self._skip(target, weight)  # (K, B, T, O)
         if future is not None and self.has_future:
-            hidden = _linear(future.flatten(1, 2), weight, "future_head/0").relu()  # (K, BT, H)
+            steps = future.unflatten(0, (count, batch)).flatten(1, 2)  # (K, BT, D)
+            hidden = _linear(steps, weight, "future_head/0").relu()  # (K, BT, H)
             future_forecast = _linear(hidden, weight, "future_head/2")  # (K, BT, O)
             forecast = forecast + future_forecast.view_as(forecast)
-        return forecast
+        return forecast.flatten(0, 1)
 
     def reduced_lr_parameters(self) -> list[nn.Parameter]:
         """Return the stacked parameters with a lower learning rate, see `LSTMSeqNetwork`."""
@@ -179,11 +205,7 @@ class StackedNetwork(nn.Module):
         past, future, static
             As for `forward`, with K and B flattened into one dimension.
         """
-        past_k, future_k, static_k = (
-            None if x is None else x.unflatten(0, (count, -1)) for x in (past, future, static)
-        )
-        assert past_k is not None
-        return self(past_k, future_k, static_k).flatten(0, 1)
+        return self.forward_imputed(count, *impute(past), future, static)
 
     def _dropout(self, layer: int, x: Tensor) -> Tensor:
         count = x.shape[-3]

@@ -23,7 +23,12 @@ from darts_lstm_seq.batching.datasets import BatchTrainingDataset
 from darts_lstm_seq.batching.sampler import CompactRandomSampler
 from darts_lstm_seq.compat import TrainingEpochLoop
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.training_losses import PreparedWindows, is_separable, training_losses
+from darts_lstm_seq.training.training_losses import (
+    PreparedWindows,
+    is_separable,
+    loss_of_step,
+    training_losses,
+)
 from darts_lstm_seq.training.watching import (
     epochs_are_watched,
     has_visible_bar,
@@ -82,9 +87,7 @@ class EpochLoop(TrainingEpochLoop):
         if order is None:
             self._step_on_batches(data_fetcher, self._n_before_last() + 1)
         else:
-            assert self._windows is not None
-            loader: Any = self.trainer.train_dataloader
-            self._step(self._windows.losses(order, loader.batch_size))
+            self._step(self._losses(order))
         self.batch_progress.is_last_batch = True
         self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._batches_that_stepped -= 1  # counted once more when this returns
@@ -172,7 +175,17 @@ class EpochLoop(TrainingEpochLoop):
         if not is_ours or _n_bytes(draw_batch(data, [0])) * len(data) > _MAX_BYTES_OF_ALL:
             return None
         windows = draw_batch(data, list(range(len(data))))
-        return PreparedWindows.of(module, self.trainer.precision_plugin.convert_input(windows))
+        convert = self.trainer.precision_plugin.convert_input
+        prepared = PreparedWindows(module, convert(windows))
+        return prepared if prepared.is_complete() else None
+
+    def _losses(self, order: Tensor) -> Iterator[Tensor]:
+        """Yield the loss of each batch of prepared windows, in this order."""
+        module: Any = self.trainer.lightning_module
+        loader: Any = self.trainer.train_dataloader
+        assert self._windows is not None
+        for indices in order.to(module.device).split(loader.batch_size):
+            yield loss_of_step(module, self._windows.select(indices))
 
 
 def _n_bytes(batch: TorchTrainingBatch) -> int:

@@ -9,7 +9,7 @@ Source: the hooks of Lightning's `LightningModule`; the cosine schedule of Loshc
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -96,6 +96,28 @@ def reduced_learning_rate(
         group["params"] = all_parameters
 
 
+def quick_steps(
+    optimizer: Optimizer, reduced: Sequence[nn.Parameter] = (), multiplier: float = 1.0
+) -> Iterator[None]:
+    """Make a step of an optimiser each time it is advanced, by the shortest way there is.
+
+    Parameters
+    ----------
+    optimizer
+        The optimiser, with one parameter group.
+    reduced, multiplier
+        Parameters with a lower learning rate, see `reduced_learning_rate`.
+    """
+    while not QuickAdam.supports(optimizer):
+        with reduced_learning_rate(optimizer, reduced, multiplier) if reduced else nullcontext():
+            optimizer.step()
+        yield
+    quick = QuickAdam(optimizer, reduced, multiplier)
+    while True:
+        quick.step()
+        yield
+
+
 def with_fused_kernels(
     optimizer_cls: type[Optimizer], optimizer_kwargs: dict[str, Any], precision: str
 ) -> dict[str, Any]:
@@ -160,15 +182,7 @@ class Optimization(PLForecastingModule):
 
     def quick_steps(self, optimizer: Optimizer) -> Iterator[None]:
         """Make a step as `optimizer_step` does each time it is advanced, from present gradients."""
-        reduced = self._reduced_lr_parameters()
-        while not QuickAdam.supports(optimizer):
-            with self._rates_of_step(optimizer):
-                optimizer.step()
-            yield
-        quick = QuickAdam(optimizer, reduced, self.lr_multiplier)
-        while True:
-            quick.step()
-            yield
+        return quick_steps(optimizer, self._reduced_lr_parameters(), self.lr_multiplier)
 
     @override
     def configure_gradient_clipping(

@@ -17,7 +17,11 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch
+from darts.utils.data.torch_datasets.utils import (
+    ModuleStage,
+    PLModuleOutput,
+    TorchTrainingBatch,
+)
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
@@ -33,8 +37,9 @@ from darts_lstm_seq.nn.optim import (
 from darts_lstm_seq.nn.stacked import StackedNetwork
 from darts_lstm_seq.training.masked_loss import per_network_weights
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.optimization import check_finite, with_fused_kernels
+from darts_lstm_seq.training.optimization import check_finite, quick_steps, with_fused_kernels
 from darts_lstm_seq.training.prepared import Training
+from darts_lstm_seq.training.training_losses import PreparedWindows, is_separable
 
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
@@ -60,7 +65,6 @@ def train(
     """
     # networks with fewer steps come last, so that those still in training are the first ones
     trainings = sorted(trainings, key=lambda training: training.n_steps, reverse=True)
-    batches = _StackBatches(trainings)
     overrides = {
         "logger": False,
         "callbacks": None,
@@ -75,6 +79,7 @@ def train(
     for training in trainings:
         # before stacking, as a network rounded twice would have other weights
         trainer.precision_plugin.convert_module(training.module)
+    batches = _StackBatches(trainings, trainer.precision_plugin.convert_input)
     total = sum(training.n_epochs for training in trainings)
     with tqdm(total=total, desc="Training", unit="epoch", disable=not show_progress) as bar:
         stack = _StackModule(trainings, batches, clipping, bar)
@@ -97,19 +102,26 @@ def _keyboard_interrupt() -> Iterator[None]:
 
 
 class _StackBatches:
-    """The batch of each step: windows of all networks still in training, grouped by network."""
+    """The windows of each step: of all networks still in training, grouped by network."""
 
-    def __init__(self, trainings: Sequence[Training]) -> None:
+    def __init__(self, trainings: Sequence[Training], convert: Callable[[Any], Any]) -> None:
         datasets = [training.dataset for training in trainings]
-        windows = [tensors_of(draw_batch(data, list(range(len(data))))) for data in datasets]
-        self._windows = {
-            name: torch.cat([tensors[name] for tensors in windows]) for name in windows[0]
-        }  # (W, ...) each
+        windows = [convert(draw_batch(data, list(range(len(data))))) for data in datasets]
+        modules = [training.module for training in trainings]
+        self.prepared: PreparedWindows | None = None
+        self._windows: dict[str, Tensor] = {}
+        if all(map(is_separable, modules)):
+            first, *others = map(PreparedWindows, modules, windows)
+            first.join(others)
+            self.prepared = first
+        else:
+            parts = [tensors_of(batch) for batch in windows]
+            self._windows = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
         counts = torch.tensor([len(data) for data in datasets])  # (K,)
-        first = counts.cumsum(0) - counts  # (K,)
+        first_rows = counts.cumsum(0) - counts  # (K,)
         size = max(training.batch_size for training in trainings)
         self._indices = []  # (steps, B) for each network
-        for training, start in zip(trainings, first, strict=True):
+        for training, start in zip(trainings, first_rows, strict=True):
             indices = nn.functional.pad(
                 training.batches(), (0, size - training.batch_size), value=-1
             )
@@ -118,17 +130,22 @@ class _StackBatches:
     def __len__(self) -> int:
         return len(self._indices[0])
 
-    def convert(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Apply a function to all windows."""
-        self._windows = {name: function(x) for name, x in self._windows.items()}
+    def to(self, device: torch.device) -> None:
+        """Move all windows."""
+        self._windows = {name: x.to(device) for name, x in self._windows.items()}
+        if self.prepared is not None:
+            self.prepared.to(device)
 
-    def __iter__(self) -> Iterator[TorchTrainingBatch]:
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the windows of each step, `(KB,)`; -1 is padding."""
         for step in range(len(self)):
-            indices = [of_steps[step] for of_steps in self._indices if step < len(of_steps)]
-            rows = torch.cat(indices)  # (KB,)
-            batch = {name: x[rows] for name, x in self._windows.items()}
-            batch["future_target"][rows < 0] = torch.nan  # padding has no labels
-            yield TorchTrainingBatch(**batch)
+            yield torch.cat([of_steps[step] for of_steps in self._indices if step < len(of_steps)])
+
+    def select(self, rows: Tensor) -> TorchTrainingBatch:
+        """Return the windows of a step as a batch."""
+        batch = {name: x[rows] for name, x in self._windows.items()}
+        batch["future_target"][rows < 0] = torch.nan  # padding has no labels
+        return TorchTrainingBatch(**batch)
 
 
 class _StackModule(pl.LightningModule):
@@ -156,6 +173,8 @@ class _StackModule(pl.LightningModule):
             if not name.startswith("network.")
         }
         self._n_running = 0
+        prepared = batches.prepared
+        self._is_complete = prepared is not None and prepared.is_complete()
         self._batch_size = max(training.batch_size for training in trainings)
         # 0 after the last step of a network
         self._lr_factors = torch.zeros(
@@ -178,30 +197,47 @@ class _StackModule(pl.LightningModule):
     def training_step(self, _: Any, batch_idx: int) -> None:
         """Run the whole training."""
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
-        convert = self.trainer.precision_plugin.convert_input
-        self._batches.convert(lambda x: convert(x).to(self.device))
-        for step, batch in enumerate(self._batches):
-            optimizer.zero_grad()
-            self._loss(batch).backward()
+        parameters = list(self.stack.parameters())
+        make_steps = quick_steps(optimizer)
+        self._batches.to(self.device)
+        for step, rows in enumerate(self._batches.rows()):
+            for parameter in parameters:
+                parameter.grad = None
+            self._loss(rows).backward()
             for learning_rate, _ in self._learning_rates:
                 learning_rate.snapshot()
             self._clip_and_decay(optimizer)
-            optimizer.step()
+            next(make_steps)
             for learning_rate, factors in self._learning_rates:
                 learning_rate.apply(factors[:, step])
             self._count_epochs(step)
 
-    def _loss(self, batch: TorchTrainingBatch) -> Tensor:
-        n_running = len(batch.past_target) // self._batch_size
-        self._select_networks(n_running)
-        output, label = self.shared_module.forecast_and_label(batch, ModuleStage.TRAIN)
-        # the mean loss of each network over its own known labels, summed over the networks
+    def _loss(self, rows: Tensor) -> Tensor:
+        """Return the mean loss of each network over its own known labels, summed over networks."""
+        n_running = len(rows) // self._batch_size
+        shared, windows = self.shared_module, self._batches.prepared
+        if windows is None:
+            self._select_networks(n_running)
+            batch = self._batches.select(rows.to(self.device))
+            output, label = shared.forecast_and_label(batch, ModuleStage.TRAIN)
+            sample_weight = batch.sample_weight
+        else:
+            has_padding = bool((rows < 0).any())  # on the CPU
+            rows = rows.to(self.device, non_blocking=True)
+            inputs = windows.select(rows)
+            forecast = self.stack.forward_imputed(n_running, *inputs[:4])
+            label, sample_weight = inputs.label, inputs.weight
+            output = PLModuleOutput(prediction=shared.by_component(forecast).to(label.dtype))
+            if has_padding:
+                label[rows < 0] = torch.nan
+            elif self._is_complete and sample_weight is None:
+                # each network has as many labels: the sum of the means is K times the mean
+                mean = label.new_full((1, 1, 1), n_running).expand_as(label)
+                return shared.loss_of_known(output, label, shared.train_criterion, mean)
         weight = per_network_weights(label, n_running, output.prediction.dtype)  # (KB, 1, 1)
-        if batch.sample_weight is not None:
-            weight = weight * batch.sample_weight  # (KB, T, C or 1)
-        return self.shared_module._compute_loss(
-            output, label, self.shared_module.train_criterion, weight.expand_as(label)
-        )
+        if sample_weight is not None:
+            weight = weight * sample_weight  # (KB, T, C or 1)
+        return shared._compute_loss(output, label, shared.train_criterion, weight.expand_as(label))
 
     def _select_networks(self, n_running: int) -> None:
         """Prepare for batches of the first `n_running` networks."""

@@ -23,8 +23,8 @@ from darts_lstm_seq.training.module import LSTMSeqModule, float_dtype
 # F past features, D future covariates, S static features, N known labels
 
 
-class _Step(NamedTuple):
-    """What the network reads in one step, and the labels on the scale of the loss."""
+class Inputs(NamedTuple):
+    """What the network reads in one step or in several, and the labels on the scale of the loss."""
 
     past: Tensor  # (B, L, F)
     missing: Tensor  # (B, L, F)
@@ -35,8 +35,8 @@ class _Step(NamedTuple):
     known: Tensor | None = None  # positions of the known labels (N,); `None` if all are known
 
 
-def _step(parts: Iterable[Any]) -> _Step:
-    return _Step(*parts)
+# rows of these are windows of a component where components share the weights
+_N_FEATURES = 4
 
 
 def training_losses(
@@ -65,59 +65,54 @@ def training_losses(
         for x, lengths in zip(whole, (rows, rows, rows, rows, sizes, sizes), strict=False)
     ]
     known = _known_positions(whole.label, sizes)
-    for *parts, positions in zip(*columns, known, strict=True):
-        yield _loss(module, _step([*parts, positions]))
+    for parts in zip(*columns, known, strict=True):
+        yield loss_of_step(module, _inputs(parts))
 
 
 class PreparedWindows:
-    """All training windows, normalised once for the whole training.
+    """Training windows that are normalised once for the whole training.
 
     Parameters
     ----------
     module
-        The module in training, see `is_separable`.
+        A module in training, see `is_separable`.
     windows
-        What `_prepare` makes of all windows, with no label missing.
+        Its windows as one batch, on any device.
     """
 
-    def __init__(self, module: LSTMSeqModule, windows: _Step) -> None:
-        self._module = module
-        if module.shared_weights:  # rows of a window next to each other: (B, C, ...)
-            n = module.n_targets
-            rows = [None if x is None else x.unflatten(0, (-1, n)) for x in windows[:4]]
-            windows = _step([*rows, *windows[4:]])
-        self._windows = windows
-
-    @classmethod
-    def of(cls, module: LSTMSeqModule, windows: TorchTrainingBatch) -> "PreparedWindows | None":
-        """Return windows that are prepared, or `None` if labels are missing.
-
-        Parameters
-        ----------
-        module
-            The module in training.
-        windows
-            All windows as one batch, on any device.
-        """
+    def __init__(self, module: LSTMSeqModule, windows: TorchTrainingBatch) -> None:
         prepared = _prepare(module, windows)
-        return None if torch.isnan(prepared.label).any() else cls(module, prepared)
+        self._is_split = module.shared_weights
+        if self._is_split:  # rows of a window next to each other: (B, C, ...)
+            n = module.n_targets
+            rows = [None if x is None else x.unflatten(0, (-1, n)) for x in prepared[:_N_FEATURES]]
+            prepared = _inputs([*rows, *prepared[_N_FEATURES:]])
+        self._windows = prepared
 
-    def losses(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """Yield the loss of each batch of an epoch, with the weights of the moment.
+    def is_complete(self) -> bool:
+        """Tell whether all labels are known."""
+        return not torch.isnan(self._windows.label).any()
 
-        Parameters
-        ----------
-        order
-            Indices of the windows of the epoch.
-        batch_size
-            Number of windows in a batch.
-        """
-        for indices in order.to(self._windows.label.device).split(batch_size):
-            step = _step(None if x is None else x[indices] for x in self._windows)
-            if self._module.shared_weights:
-                rows = [None if x is None else x.flatten(0, 1) for x in step[:4]]
-                step = _step([*rows, *step[4:]])
-            yield _loss(self._module, step)
+    def join(self, others: Sequence["PreparedWindows"]) -> None:
+        """Append the windows of other modules of the same structure."""
+        columns: Any = zip(self._windows, *(other._windows for other in others), strict=True)
+        self._windows = _inputs(None if xs[0] is None else torch.cat(xs) for xs in columns)
+
+    def to(self, device: torch.device) -> None:
+        """Move all windows."""
+        self._windows = _inputs(None if x is None else x.to(device) for x in self._windows)
+
+    def select(self, indices: Tensor) -> Inputs:
+        """Return the windows of a batch, by their indices `(B,)`."""
+        step = _inputs(None if x is None else x[indices] for x in self._windows)
+        if not self._is_split:
+            return step
+        rows = [None if x is None else x.flatten(0, 1) for x in step[:_N_FEATURES]]
+        return _inputs([*rows, *step[_N_FEATURES:]])
+
+
+def _inputs(parts: Iterable[Any]) -> Inputs:
+    return Inputs(*parts)
 
 
 def is_separable(module: LSTMSeqModule) -> bool:
@@ -128,7 +123,7 @@ def is_separable(module: LSTMSeqModule) -> bool:
 
 
 @torch.no_grad()
-def _prepare(module: LSTMSeqModule, batch: TorchTrainingBatch) -> _Step:
+def _prepare(module: LSTMSeqModule, batch: TorchTrainingBatch) -> Inputs:
     """Return what the network reads and its labels, without the positions of those known."""
     batch = move_batch(batch, module.device)
     x_in = batch.to_module_input(stage=ModuleStage.TRAIN)
@@ -137,7 +132,7 @@ def _prepare(module: LSTMSeqModule, batch: TorchTrainingBatch) -> _Step:
         x_in = x_in.replace(past_target=module.rin(x_in.past_target))
         label = module.normalized_label(batch).to(module.dtype)
     past, future, static = module.features(x_in, module.dtype)
-    return _Step(*impute(past), future, static, label, batch.sample_weight)
+    return Inputs(*impute(past), future, static, label, batch.sample_weight)
 
 
 def _known_positions(label: Tensor, sizes: Sequence[int]) -> list[Tensor | None]:
@@ -160,7 +155,8 @@ def _known_positions(label: Tensor, sizes: Sequence[int]) -> list[Tensor | None]
     return found
 
 
-def _loss(module: LSTMSeqModule, step: _Step) -> Tensor:
+def loss_of_step(module: LSTMSeqModule, step: Inputs) -> Tensor:
+    """Return the loss of a step, which the module keeps."""
     forecast = module.network.forward_imputed(step.past, step.missing, step.future, step.static)
     label, weight = step.label, step.weight
     prediction = module.by_component(forecast).to(label.dtype)  # (B, T, C, P)

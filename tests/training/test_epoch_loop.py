@@ -26,7 +26,7 @@ from darts_lstm_seq.batching.datasets import BatchTrainingDataset
 from darts_lstm_seq.training import epoch_loop
 from darts_lstm_seq.training.epoch_loop import EpochLoop
 from darts_lstm_seq.training.module import LSTMSeqModule
-from darts_lstm_seq.training.training_losses import PreparedWindows, training_losses
+from darts_lstm_seq.training.training_losses import PreparedWindows, loss_of_step, training_losses
 
 L, T = 6, 3
 STEP_HOOKS = (
@@ -347,9 +347,10 @@ def test_no_step_waits_for_the_device(gaps: bool, tiny: dict[str, Any]) -> None:
     batches = [data.__getitems__(list(range(k, k + 5))) for k in (0, 5, 10, 15, 20, 25)]
     losses = [training_losses(module, batches)]
     if not gaps:
-        prepared = PreparedWindows.of(module, data.__getitems__(list(range(len(data)))))
-        assert prepared is not None
-        losses.append(prepared.losses(torch.randperm(len(data)), 5))
+        prepared = PreparedWindows(module, data.__getitems__(list(range(len(data)))))
+        assert prepared.is_complete()
+        order = torch.randperm(len(data)).split(5)
+        losses.append(loss_of_step(module, prepared.select(indices)) for indices in order)
     for of_steps in losses:
         steps = module.quick_steps(optimizer)
         for loss in (next(of_steps), next(of_steps)):  # prepares the rest, and the optimiser

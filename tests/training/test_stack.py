@@ -84,22 +84,35 @@ def test_without_a_scheduler_the_rates_are_those_of_the_model_alone(
         assert (rates[-1] == rates[0]) == bool(changes)
 
 
-def test_rows_are_the_samples_of_each_dataset(tiny: dict[str, Any]) -> None:
-    trainings = [prepared(20, tiny), prepared(15, tiny)]  # 12 and 7 windows
-    batches = list(_StackBatches(trainings))
-    assert len(batches) == 6
-    for step, batch in enumerate(batches):
+@pytest.mark.parametrize("is_prepared", [True, False])
+def test_rows_are_the_samples_of_each_dataset(
+    is_prepared: bool, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"use_reversible_instance_norm": False}  # so that windows stay as they are
+    trainings = [prepared(20, tiny, **params), prepared(15, tiny, **params)]  # 12 and 7 windows
+    if not is_prepared:  # such as those of counts
+        monkeypatch.setattr(stack, "is_separable", lambda module: False)
+    batches = _StackBatches(trainings, lambda batch: batch)
+    assert (batches.prepared is not None) == is_prepared
+    assert len(batches) == len(list(batches.rows())) == 6
+    for step, rows in enumerate(batches.rows()):
         running = [training for training in trainings if step < training.n_steps]
-        assert len(batch.past_target) == 4 * len(running)
-        for row in range(len(batch.past_target)):
+        assert len(rows) == 4 * len(running)
+        if batches.prepared is not None:
+            past, _, _, _, label, _, _ = batches.prepared.select(rows)
+        else:
+            batch = batches.select(rows)
+            past, label = batch.past_target, batch.future_target
+            assert label[rows < 0].isnan().all()
+        for row in range(len(rows)):
             training = running[row // 4]
             index = int(training.batches()[step, row % 4])
             if index < 0:
-                assert batch.future_target[row].isnan().all()
+                assert rows[row] == -1
                 continue
             sample = training.dataset[index]
-            np.testing.assert_array_equal(batch.past_target[row], sample.past_target)
-            np.testing.assert_array_equal(batch.future_target[row], sample.future_target)
+            np.testing.assert_allclose(past[row], sample.past_target, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(label[row], sample.future_target, rtol=1e-6, atol=1e-7)
 
 
 def test_the_bar_counts_the_epochs_of_all_networks(
