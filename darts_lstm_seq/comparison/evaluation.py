@@ -1,11 +1,8 @@
 """Evaluate models on series: folds, fitting, forecasts and scores, a row for each model and series.
 
 All models share the folds: an expanding training part, then one horizon to forecast. Default
-models are in `baselines.py`, metrics in `scoring.py`, the network of all series in `global_fit.py`,
-several workers and results on disk in `compare.py`.
-
-Source: the loop of Darts' `historical_forecasts(retrain=True)`, written out with public methods so
-that fitting and predicting are timed separately.
+models are in `baselines.py`, metrics in `scoring.py`, a model for each series in `local_fit.py`,
+the network of all series in `global_fit.py`, several workers and results on disk in `compare.py`.
 """
 
 from collections import defaultdict
@@ -16,12 +13,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from darts import TimeSeries
-from darts.dataprocessing.transformers import MissingValuesFiller
-from darts.models import MultivariateModel
-from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
@@ -35,19 +28,14 @@ from darts_lstm_seq.comparison.baselines import (
 )
 from darts_lstm_seq.comparison.global_fit import evaluate_globally
 from darts_lstm_seq.comparison.inputs import Inputs, calendar_encoders
-from darts_lstm_seq.comparison.quantiles import Forecast, predict_quantiles
+from darts_lstm_seq.comparison.local_fit import evaluate_locally, within_limit
+from darts_lstm_seq.comparison.preparation import prepare
 from darts_lstm_seq.comparison.scoring import (
     FORECASTS,
-    LEVELS,
     SCORES,
-    check_series,
-    fold_ends,
-    score,
 )
-from darts_lstm_seq.comparison.time_limit import time_limit
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.seasons import usable_seasonality
-from darts_lstm_seq.model.stacking import fit_together
 from darts_lstm_seq.parallel import process_lock, quiet_logging
 from darts_lstm_seq.tuning.tune import tune
 
@@ -55,7 +43,6 @@ from darts_lstm_seq.tuning.tune import tune
 _WITH_CALENDAR = ("LSTMSeqModel", GLOBAL, TUNED)
 # of the tuned model; its folds lie within the training part, which may be short
 _TRIALS, _MIN_TUNING_FOLDS, _MAX_TUNING_FOLDS = 16, 2, 3
-OVER_LIMIT = "TimeoutError: over the time limit"
 
 
 class Task(NamedTuple):
@@ -179,16 +166,12 @@ class Evaluation:
         rows, frames = [], []
         with self.alone():
             if task.model == GLOBAL:
-                found = _limited(partial(evaluate_globally, self, task.inputs, on_fold), task)
+                end = None if task.seconds is None else start + task.seconds
+                found = within_limit(partial(evaluate_globally, self, task.inputs, on_fold), end)
                 if isinstance(found, str):
                     found = {key: ({"error": found}, None) for key in task.inputs}
             else:
-                found = {}
-                for key, inputs in task.inputs.items():
-                    left = None if task.seconds is None else task.seconds + start - perf_counter()
-                    one = Task(task.model, {key: inputs}, left)
-                    result = _limited(partial(self._run_local, one, on_fold), one)
-                    found[key] = ({"error": result}, None) if isinstance(result, str) else result
+                found = evaluate_locally(self, task.model, task.inputs, task.seconds, on_fold)
         for key, (row, frame) in found.items():
             rows.append(self._row(key, task.model, row))
             if frame is not None:
@@ -221,121 +204,3 @@ class Evaluation:
         limit = None if isinstance(self.models, Mapping) else 1
         with process_lock, threadpool_limits(limit), quiet_logging():
             yield
-
-    def _run_local(
-        self, task: Task, on_fold: Callable[[], Any]
-    ) -> tuple[dict[str, Any], pd.DataFrame]:
-        (inputs,) = task.inputs.values()
-        series = inputs.series
-        check_series(series, self.horizon, self.folds)
-        train_length = len(series) - self.folds * self.horizon
-        season = self.season(series, train_length)
-        start = perf_counter()
-        model = self.make_model(task.model, season, train_length, inputs)
-        made = perf_counter()
-        forecasts, fit_seconds, predict_seconds = _forecast_folds(
-            model, inputs, self.horizon, self.folds, on_fold
-        )
-        scores, frame = score(series, forecasts, season)
-        fit_seconds += made - start  # tuning
-        seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
-        used = {"covariates": self.used_covariates(task.model, model, inputs)}
-        return {"seasonality": season, **scores, **seconds, **used}, frame
-
-
-def _limited(run: Callable[[], Any], task: Task) -> Any:
-    """Return what a call returns, or its error as text."""
-    try:
-        if task.seconds is not None and task.seconds <= 0:
-            return f"{OVER_LIMIT}, not started"
-        with time_limit(task.seconds):
-            return run()
-    except TimeoutError:
-        return OVER_LIMIT
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def is_zero_shot(model: ForecastingModel) -> bool:
-    """Tell whether a model is a pre-trained one that is not trained further."""
-    return (
-        isinstance(model, LSTMSeqModel)
-        and model.pretrained_season is not None
-        and model.n_epochs == 0
-    )
-
-
-def prepare(model: ForecastingModel, inputs: Inputs) -> tuple[ForecastingModel, Inputs]:
-    """Return a model that takes all components, and what it can use, without missing values.
-
-    Parameters
-    ----------
-    model
-        A model.
-    inputs
-        A series with covariates; `LSTMSeqModel` masks missing values itself, for others they are
-        interpolated.
-    """
-    series, past, future = inputs
-    if is_zero_shot(model):  # pre-trained without covariates
-        past = future = None
-    inputs = Inputs(
-        series,
-        past if model.supports_past_covariates else None,
-        future if model.supports_future_covariates else None,
-    )
-    if series.n_components > 1 and not model.supports_multivariate:
-        model = MultivariateModel(model)
-    return model, inputs
-
-
-def filled(model: ForecastingModel, series: TimeSeries) -> TimeSeries:
-    """Return a series without missing values, unless the model masks them itself."""
-    if isinstance(model, LSTMSeqModel) or not np.isnan(series.values(copy=False)).any():
-        return series
-    return MissingValuesFiller().transform(series)
-
-
-def _forecast_folds(
-    model: ForecastingModel,
-    inputs: Inputs,
-    horizon: int,
-    folds: int,
-    on_fold: Callable[[], Any],
-) -> tuple[list[Forecast], float, float]:
-    """Return the forecast of each fold, and the seconds of all fits and predictions."""
-    forecasts, fit_seconds, predict_seconds = [], 0.0, 0.0
-    is_lstm = model
-    model, inputs = prepare(model, inputs)
-    covariates = {name: filled(is_lstm, value) for name, value in inputs.covariates.items()}
-    training_parts = [
-        filled(is_lstm, inputs.series[:end]) for end in fold_ends(inputs.series, horizon, folds)
-    ]
-    fitted_models = _fit_folds(model, training_parts, covariates)
-    for training_part in training_parts:
-        start = perf_counter()
-        fitted = next(fitted_models)
-        middle = perf_counter()
-        lists = {name: [value] for name, value in covariates.items()}
-        forecasts += predict_quantiles(fitted, horizon, LEVELS, [training_part], **lists)
-        predict_seconds += perf_counter() - middle
-        fit_seconds += middle - start
-        on_fold()
-    return forecasts, fit_seconds, predict_seconds
-
-
-def _fit_folds(
-    model: ForecastingModel,
-    training_parts: Sequence[TimeSeries],
-    covariates: Mapping[str, TimeSeries],
-) -> Iterator[ForecastingModel]:
-    """Yield a model fitted to each training part; those of an `LSTMSeqModel` together."""
-    if isinstance(model, ConformalModel):  # calibrates a model that is fitted already
-        yield from [model] * len(training_parts)
-    elif isinstance(model, LSTMSeqModel):
-        models = [model.untrained_model() for _ in training_parts]
-        fit_together(models, [{"series": part, **covariates} for part in training_parts])
-        yield from models
-    else:
-        for part in training_parts:
-            yield model.untrained_model().fit(part, **covariates)

@@ -19,10 +19,11 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.comparison.baselines import GLOBAL
 from darts_lstm_seq.comparison.conformal import add_interval
-from darts_lstm_seq.comparison.evaluation import Evaluation, filled, prepare
+from darts_lstm_seq.comparison.evaluation import Evaluation
 from darts_lstm_seq.comparison.global_fit import fit_arguments, make_global, model_error
 from darts_lstm_seq.comparison.global_fit import forecast as forecast_globally
 from darts_lstm_seq.comparison.inputs import Inputs, Series, inputs_by_name
+from darts_lstm_seq.comparison.preparation import filled, prepare
 from darts_lstm_seq.comparison.quantiles import Forecast, predict_quantiles
 from darts_lstm_seq.comparison.scoring import to_frame
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel

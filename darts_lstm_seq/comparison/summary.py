@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from darts_lstm_seq import __version__
-from darts_lstm_seq.comparison.evaluation import OVER_LIMIT
+from darts_lstm_seq.comparison.local_fit import OVER_LIMIT
 from darts_lstm_seq.comparison.scoring import FORECASTS, INTERVAL_SCORES, PARTLY_SCORED
 from darts_lstm_seq.comparison.skill import BASELINE, skill_columns
 

@@ -350,7 +350,8 @@ def split_into_stacks(trainings: Sequence[Training], max_networks: int) -> Itera
             groups.append([])
         groups[-1].append(training)
     for alike in groups:
-        alike.sort(key=lambda training: training.n_steps)
+        # networks whose epochs end together need no padding in the last batches
+        alike.sort(key=lambda training: (training.n_steps, len(training.dataset)))
         n_bytes = sum(training.size for training in alike)
         n_stacks = max(-(-len(alike) // max_networks), -(-n_bytes // _MAX_BYTES))
         size = -(-len(alike) // n_stacks)  # equal sizes: a network alone gains nothing

@@ -79,7 +79,8 @@ def apply_stacked(
     """
     count, hidden, batch = x.shape[-3:]
     # drawn in the order of a network alone; rows beyond the batch of a network stay zero
-    noise = torch.zeros(count, batch, *x.shape[:-3], hidden, device=x.device)  # (K, B, N, H)
+    rows = max([batch, *(network_masks.rows for network_masks in masks)])
+    noise = torch.zeros(count, rows, *x.shape[:-3], hidden, device=x.device)  # (K, rows, N, H)
     for network_masks, rate, own, network_noise in zip(
         masks, rates, hidden_dims, noise, strict=False
     ):
@@ -89,6 +90,7 @@ def apply_stacked(
             network_masks.fill(drawn)
             if drawn is not part:
                 part.copy_(drawn)
+    noise = noise[:, :batch]  # (K, B, N, H)
     # (K, H, B) or (N, K, H, B)
     noise = noise.transpose(-1, 1) if x.dim() == 3 else noise.permute(2, 0, 3, 1)
     limits = torch.tensor(rates, device=x.device).view(-1, 1, 1)  # (K, 1, 1)

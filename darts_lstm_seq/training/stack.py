@@ -137,9 +137,14 @@ class _StackBatches:
             self.prepared.to(device)
 
     def rows(self) -> Iterator[Tensor]:
-        """Yield the windows of each step, `(KB,)`; -1 is padding."""
+        """Yield the windows of each step, `(K, B)`; -1 is padding.
+
+        B is the size of the largest batch of the step.
+        """
         for step in range(len(self)):
-            yield torch.cat([of_steps[step] for of_steps in self._indices if step < len(of_steps)])
+            rows = torch.stack([of[step] for of in self._indices if step < len(of)])
+            largest = int((rows >= 0).sum(dim=1).max())  # padding is at the end
+            yield rows[:, :largest]
 
     def select(self, rows: Tensor) -> TorchTrainingBatch:
         """Return the windows of a step as a batch."""
@@ -172,10 +177,9 @@ class _StackModule(pl.LightningModule):
             for name, _ in modules[0].named_buffers()
             if not name.startswith("network.")
         }
-        self._n_running = 0
+        self._selected = 0, 0
         prepared = batches.prepared
         self._is_complete = prepared is not None and prepared.is_complete()
-        self._batch_size = max(training.batch_size for training in trainings)
         # 0 after the last step of a network
         self._lr_factors = torch.zeros(
             len(trainings), trainings[0].n_steps, dtype=torch.double
@@ -213,11 +217,18 @@ class _StackModule(pl.LightningModule):
             self._count_epochs(step)
 
     def _loss(self, rows: Tensor) -> Tensor:
-        """Return the mean loss of each network over its own known labels, summed over networks."""
-        n_running = len(rows) // self._batch_size
+        """Return the mean loss of each network over its own known labels, summed over networks.
+
+        Parameters
+        ----------
+        rows
+            The windows of each network `(K, B)`; -1 is padding.
+        """
+        n_running, size = rows.shape
+        rows = rows.flatten()  # (KB,)
         shared, windows = self.shared_module, self._batches.prepared
         if windows is None:
-            self._select_networks(n_running)
+            self._select_networks(n_running, size)
             batch = self._batches.select(rows.to(self.device))
             output, label = shared.forecast_and_label(batch, ModuleStage.TRAIN)
             sample_weight = batch.sample_weight
@@ -239,13 +250,14 @@ class _StackModule(pl.LightningModule):
             weight = weight * sample_weight  # (KB, T, C or 1)
         return shared._compute_loss(output, label, shared.train_criterion, weight.expand_as(label))
 
-    def _select_networks(self, n_running: int) -> None:
-        """Prepare for batches of the first `n_running` networks."""
-        if n_running == self._n_running:
+    def _select_networks(self, n_running: int, size: int) -> None:
+        """Prepare for batches of the first `n_running` networks, of `size` windows each."""
+        if (n_running, size) == self._selected:
             return
-        self._n_running = self._flat_network.n_running = n_running
+        self._selected = n_running, size
+        self._flat_network.n_running = n_running
         for name, scales in self._scales.items():
-            rows = scales[:n_running].repeat_interleave(self._batch_size, dim=0)  # (KB, _)
+            rows = scales[:n_running].repeat_interleave(size, dim=0)  # (KB, _)
             owner, _, buffer = name.rpartition(".")
             parent = self.shared_module.get_submodule(owner)
             setattr(parent, buffer, rows.unsqueeze(1).to(self.device))  # (KB, 1, _)

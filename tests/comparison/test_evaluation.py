@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from darts import TimeSeries
 from darts.models import (
@@ -24,7 +25,7 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 from makers import white_noise
 
 from darts_lstm_seq import LSTMSeqModel, compare
-from darts_lstm_seq.comparison import evaluation
+from darts_lstm_seq.comparison import local_fit
 from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task
 from darts_lstm_seq.comparison.inputs import Inputs
 
@@ -93,24 +94,66 @@ def test_lstm_folds_are_predicted_once_and_fitted_together(
     seasonal: TimeSeries, tiny: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    predict, fit_together = LSTMSeqModel.predict, evaluation.fit_together
+    predict, fit_in_stacks = LSTMSeqModel.predict, local_fit.fit_in_stacks
 
     def counting_predict(self: LSTMSeqModel, *args: Any, **kwargs: Any) -> Any:
         calls.append("predict")
         return predict(self, *args, **kwargs)
 
-    def counting_fit(models: Any, arguments: Any) -> None:
+    def counting_fit(models: Any, arguments: Any) -> Any:
         calls.append(f"fit {[len(given['series']) for given in arguments]}")
-        fit_together(models, arguments)
+        return fit_in_stacks(models, arguments)
 
     monkeypatch.setattr(LSTMSeqModel, "predict", counting_predict)
-    monkeypatch.setattr(evaluation, "fit_together", counting_fit)
+    monkeypatch.setattr(local_fit, "fit_in_stacks", counting_fit)
     start = perf_counter()
     scores, *_ = evaluate(seasonal, 3, lstm(tiny))
     wall = perf_counter() - start
     assert calls == ["fit [102, 108, 114]", "predict", "predict", "predict"]
     assert 0 < scores["predict_seconds"].item() < scores["fit_seconds"].item()
     assert scores["fit_seconds"].item() + scores["predict_seconds"].item() <= wall
+
+
+def test_networks_of_several_series_are_fitted_together(
+    seasonal: TimeSeries, tiny: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    fit_in_stacks = local_fit.fit_in_stacks
+
+    def counting_fit(models: Any, arguments: Any) -> Any:
+        sizes.append(len(models))
+        return fit_in_stacks(models, arguments)
+
+    monkeypatch.setattr(local_fit, "fit_in_stacks", counting_fit)
+    monkeypatch.setattr(LSTMSeqModel, "folds_per_stack", 6)
+    series = {
+        "a": seasonal,
+        "short": seasonal[:14],
+        "b": seasonal[20:] * 3,
+        "constant": seasonal * 0 + 5,
+        "c": seasonal[:80] + 7,
+        "infinite": seasonal.map(lambda x: np.where(x > 109, np.inf, x)),
+        "d": seasonal[1:],
+        "e": seasonal[2:],
+    }
+    inputs = {key: Inputs(given) for key, given in series.items()}
+    settings = Evaluation(HORIZON, 2, {"lstm": lstm(tiny)})
+    together = settings.run(Task("lstm", inputs))
+    assert sizes == [6, 6, 2]  # two series fail as soon as they are looked at
+    alone = [settings.run(Task("lstm", {key: given})) for key, given in inputs.items()]
+    expected = pd.concat([found.scores for found in alone], ignore_index=True)
+    seconds = ["fit_seconds", "predict_seconds"]
+    pd.testing.assert_frame_equal(
+        together.scores.drop(columns=seconds), expected.drop(columns=seconds), rtol=1e-3
+    )
+    failed = together.scores.set_index("series")["error"].dropna()
+    assert set(failed.index) == {"short", "infinite"}
+    forecasts = pd.concat([found.forecasts for found in alone], ignore_index=True)
+    np.testing.assert_allclose(
+        together.forecasts["forecast"].to_numpy(float),
+        forecasts["forecast"].to_numpy(float),
+        rtol=1e-4,
+    )
 
 
 class Clocked(NaiveDrift):
@@ -137,7 +180,7 @@ FIT, PREDICT = Clocked.fit, Clocked.predict
 def test_seconds_are_those_of_fit_and_predict(
     seasonal: TimeSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "perf_counter", lambda: Clocked.now)
+    monkeypatch.setattr(local_fit, "perf_counter", lambda: Clocked.now)
     scores, *_ = evaluate(seasonal, 4, Clocked())
     assert scores["error"].isna().all(), scores["error"].tolist()
     assert scores["fit_seconds"].tolist() == [4 * 2]
@@ -201,7 +244,7 @@ def test_many_series_without_a_mase_are_counted_and_not_failed() -> None:
     settings: dict[str, Any] = {"models": models, "seasonality": 7, "show_progress": False}
     found = compare(series, horizon=7, **settings).scores
     assert list(found["model"]) == ["NaiveSeasonal", "NaiveDrift"]  # by sMAPE
-    assert found[["series", "failed"]].values.tolist() == [[2, 0], [2, 0]]
+    assert found[["series", "failed"]].to_numpy().tolist() == [[2, 0], [2, 0]]
     assert list(found["note"]) == ["no MASE for 2 of 2 series"] * 2
     noise = TimeSeries.from_values(np.random.default_rng(0).normal(size=140))
     mixed = compare(series | {"c": noise}, horizon=7, **settings).scores
