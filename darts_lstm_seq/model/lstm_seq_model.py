@@ -136,7 +136,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
         If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
         Automatic (``None``): the largest divisor of ``input_chunk_length`` that is at most 1.5
-        times its square root, such as 6 for 24 steps and 24 for 336.
+        times its square root, such as 6 for 24 steps and 24 for 336; of windows above 1,024
+        steps without such a divisor near the square root, the square root.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
         Automatic (``None``): 0.9 in the low-data regime without past or future covariates, 0.5

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import override
 
 from darts_lstm_seq.nn.ridge import MAX_SEASONS, season_parts, used_steps
 from darts_lstm_seq.nn.skip import (
@@ -146,10 +145,27 @@ class LongSkip(nn.Module):
         stacked = (part.unsqueeze(0) for part in parts)
         return long_skip_forecast(window.unsqueeze(0), [self._season], self.shift, *stacked)[0]
 
-    @override
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        check_is_compact(state_dict.get(f"{prefix}base_weight"))
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self._season = int(self.season)  # a number, so that no step waits for a device
+
+
+def check_is_compact(base_weight: Tensor | None) -> None:
+    """Check that base weights `(..., F)` which are loaded are those of a `LongSkip`.
+
+    Raises
+    ------
+    ValueError
+        If they are those of an earlier version, which had a `SeasonalSkip` for all windows.
+    """
+    n_features = 2 * MAX_SEASONS + 3
+    if base_weight is not None and base_weight.shape[-1] != n_features:
+        raise ValueError(
+            f"The weights are of an earlier version, whose skip had a weight for each of "
+            f"{base_weight.shape[-1]} input steps. Fit the model again, or load it with the "
+            f"version of `darts-lstm-seq` that saved it."
+        )
 
 
 def long_skip_forecast(

@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from typing_extensions import override
 
 from darts_lstm_seq.nn.dropout import apply_stacked
 from darts_lstm_seq.nn.imputation import impute
-from darts_lstm_seq.nn.long_skip import LongSkip, long_skip_forecast
+from darts_lstm_seq.nn.long_skip import LongSkip, check_is_compact, long_skip_forecast
 from darts_lstm_seq.nn.network import LSTMSeqNetwork, patchify, skip_to_outputs
 from darts_lstm_seq.nn.skip import skip_matrix
 from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
@@ -219,9 +218,10 @@ class StackedNetwork(nn.Module):
         # numbers, so that no step waits for a device
         self._seasons = self.get_buffer("skip/season").tolist() if self._is_long else []
 
-    @override
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if self._is_long:
+            check_is_compact(state_dict.get(f"{prefix}skip/base_weight"))
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self._read_seasons()
 
     @torch.no_grad()
