@@ -109,34 +109,36 @@ def in_own_process(name: str, length: int, horizon: int) -> int:
     return int(out.stdout.split()[-1])
 
 
-def measure(length: int, horizon: int, repeats: int) -> list[dict[str, Any]]:
-    """Fit and forecast with each model in turn and return a row of results for each."""
-    names = [name for name in FITS if horizon == HORIZON or name in LONG_HORIZON_MODELS]
-    fits: dict[str, list[float]] = {name: [] for name in names}
-    forecasts: dict[str, list[float]] = {name: [] for name in names}
+def measure(cases: list[tuple[str, int, int]], repeats: int) -> list[dict[str, Any]]:
+    """Fit and forecast each case (model, window, horizon) in turn and return their rows."""
+    fits: dict[tuple[str, int, int], list[float]] = {case: [] for case in cases}
+    forecasts: dict[tuple[str, int, int], list[float]] = {case: [] for case in cases}
     for _ in range(repeats):
-        for name in names:
-            if fits[name] and fits[name][0] > ONCE:
+        for case, taken in fits.items():
+            if taken and taken[0] > ONCE:
                 continue
+            name, length, horizon = case
             start = time.perf_counter()
             forecast = FITS[name](length, horizon)
-            fits[name].append(time.perf_counter() - start)
-            forecasts[name].append(min(seconds(forecast) for _ in range(3)))
-    without = in_own_process("none", length, horizon)
+            taken.append(time.perf_counter() - start)
+            forecasts[case].append(min(seconds(forecast) for _ in range(3)))
+
+    def times(case: tuple[str, int, int], other: tuple[str, int, int]) -> float:
+        pairs = zip(fits[case], fits[other], strict=False)  # of neighbouring runs
+        return round(median(seconds / of_other for seconds, of_other in pairs), 2)
+
     return [
         {
             "model": name,
             "window": length,
             "horizon": horizon,
-            "fit_s": round(median(fits[name]), 3),
-            "times_ours": round(
-                median(t / ours for t, ours in zip(fits[name], fits[OURS], strict=False)), 2
-            ),
-            "predict_s": round(median(forecasts[name]), 4),
-            "extra_mb": round((in_own_process(name, length, horizon) - without) / 1e6, 1),
-            "repeats": len(fits[name]),
+            "fit_s": round(median(fits[name, length, horizon]), 3),
+            "times_ours": times((name, length, horizon), (OURS, length, horizon)),
+            "times_1024": times((name, length, horizon), (name, 1024, horizon)),
+            "predict_s": round(median(forecasts[name, length, horizon]), 4),
+            "repeats": len(fits[name, length, horizon]),
         }
-        for name in names
+        for name, length, horizon in cases
     ]
 
 
@@ -153,13 +155,17 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     for run in FITS.values():
         run(24, HORIZON)()  # warm-up
-    cases = [(length, HORIZON) for length in WINDOWS]
-    cases += [(length, LONG_HORIZON) for length in LONG_WINDOWS]
-    rows: list[dict[str, Any]] = []
-    for length, horizon in cases:
-        for row in measure(length, horizon, args.repeats):
-            rows.append(row)
-            print(row, flush=True)
+    cases = [(name, length, HORIZON) for length in WINDOWS for name in FITS]
+    cases += [
+        (name, length, LONG_HORIZON) for length in LONG_WINDOWS for name in LONG_HORIZON_MODELS
+    ]
+    rows = measure(cases, args.repeats)
+    for row in rows:
+        length, horizon = row["window"], row["horizon"]
+        extra = in_own_process(row["model"], length, horizon)
+        extra -= in_own_process("none", length, horizon)
+        row["extra_mb"] = round(extra / 1e6, 1)
+        print(row, flush=True)
     write("bench_length", rows)
 
 
