@@ -2,20 +2,17 @@
 
 20 optimiser steps with batches of 32, set-up included, and one forecast, for windows of 24 to 8,192
 steps: ours with its defaults, Darts' LSTM and NLinear, and a plain PyTorch loop around the LSTM,
-all of them in turn in one process. Memory is the peak of a process with the fit and the forecast,
-less the peak of one that only makes the same series and imports the same packages. What takes
-seconds is run once.
+all of them in turn in one process. Memory is by how much they raise the peak of a process of their
+own, which has imported the packages before. What takes seconds is run once.
 
 Usage: `python benchmarks/bench_length.py [--repeats 5] [--threads 1]`
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,22 +88,15 @@ FITS: dict[str, Callable[[int, int], Callable[[], Any]]] = {
 }
 
 
-def peak_bytes(name: str, length: int, horizon: int) -> int:
-    """Return the peak memory of this process, after a fit of the model or, if unknown, none."""
-    quiet()
-    series = TimeSeries.from_values(values(length, horizon))
-    if name in FITS:
-        FITS[name](length, horizon)()
-    assert len(series) > length
-    # Linux only; `ru_maxrss` would begin with that of the process that started this one
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+def extra_bytes(name: str, length: int, horizon: int) -> int:
+    """Return by how much a fit and a forecast raise the peak memory of this process (on Linux)."""
 
+    def status(field: str) -> int:
+        return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) * 1024
 
-def in_own_process(name: str, length: int, horizon: int) -> int:
-    command = [sys.executable, __file__, "--peak", name, str(length), str(horizon)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
-    return int(out.stdout.split()[-1])
+    before = status("VmRSS")
+    FITS[name](length, horizon)()
+    return status("VmHWM") - before
 
 
 def measure(cases: list[tuple[str, int, int]], repeats: int) -> list[dict[str, Any]]:
@@ -146,25 +136,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmark bench_length")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--peak", nargs=3, help="the peak memory of one fit, in this process")
     args = parser.parse_args()
-    if args.peak:
-        print(peak_bytes(args.peak[0], int(args.peak[1]), int(args.peak[2])))
-        return
     quiet()
     torch.set_num_threads(args.threads)
-    for run in FITS.values():
-        run(24, HORIZON)()  # warm-up
     cases = [(name, length, HORIZON) for length in WINDOWS for name in FITS]
     cases += [
         (name, length, LONG_HORIZON) for length in LONG_WINDOWS for name in LONG_HORIZON_MODELS
     ]
+    # processes that have the imports, and nothing else, of this one
+    with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        extra = [pool.apply(extra_bytes, case) for case in cases]
+    for run in FITS.values():
+        run(24, HORIZON)()  # warm-up
     rows = measure(cases, args.repeats)
-    for row in rows:
-        length, horizon = row["window"], row["horizon"]
-        extra = in_own_process(row["model"], length, horizon)
-        extra -= in_own_process("none", length, horizon)
-        row["extra_mb"] = round(extra / 1e6, 1)
+    for row, more in zip(rows, extra, strict=True):
+        row["extra_mb"] = round(more / 1e6, 1)
         print(row, flush=True)
     write("bench_length", rows)
 
