@@ -5,6 +5,7 @@ Tests compare with these, on grids of sizes; nothing here is imported by the pac
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -143,6 +144,32 @@ def seasonal_forecast(
         value += sum(3 * (1 - scarcity) * w * x for w, x in zip(matrix[step], window, strict=True))
         forecast.append(value)
     return forecast
+
+
+def season_lag_by_lag(windows: np.ndarray, n_windows: int) -> int:
+    """Return the season of windows `(N, L, C)` as `find_season` does, one lag after another."""
+    length = windows.shape[1]
+    changes = np.diff(windows, axis=1)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # windows of NaN alone
+        changes = changes - np.nanmean(changes, axis=1, keepdims=True)
+        changes = changes / np.sqrt(np.nanmean(changes**2, axis=1, keepdims=True))
+    changes = np.where(np.isfinite(changes), changes, 0.0)
+    count, variance = changes.shape[1], np.mean(changes**2) if changes.size else 0.0
+    if length < 4 or variance == 0:
+        return 1
+
+    def at(lag: int) -> float:
+        return float(np.mean(changes[:, lag:] * changes[:, : count - lag])) / variance
+
+    threshold = max(0.1, min(0.4, 4 / (n_windows + length) ** 0.5))
+    peaks = {}
+    for lag in range(2, length // 2 + 1):
+        is_peak = at(lag) > at(lag - 1) and (lag + 1 >= count or at(lag) >= at(lag + 1))
+        repeats = 3 * lag > count or at(2 * lag) >= 0.8 * at(lag)
+        if is_peak and repeats and at(lag) > threshold:
+            peaks[lag] = at(lag)
+    return min((lag for lag in peaks if peaks[lag] >= 0.8 * max(peaks.values())), default=1)
 
 
 def seasonal_regression(

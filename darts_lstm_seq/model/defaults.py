@@ -14,6 +14,9 @@ AUTOMATIC = ("patch_length", "dropout", "n_epochs")
 
 # patches: the LSTM's steps and the width of one step then grow alike with the window
 MAX_PATCH_OVER_ROOT = 1.5
+# longest window that is always cut without a remainder: one of a prime number of steps has patches
+# of one, and its cost grows like the window
+MAX_UNPADDED_WINDOW = 1024
 # low-data regime: at most this many training windows per forecast step. Overlapping windows hold
 # few independent horizons; long windows are overfitted more easily
 LONG_WINDOW = 49
@@ -65,14 +68,21 @@ def fill_in(params: dict[str, Any], is_tutorial: bool) -> dict[str, Any]:
 def patch_length(input_chunk_length: int) -> int:
     """Return the largest divisor of the window that is not far above its square root.
 
+    Of a long window whose divisors are all far below it, the square root; the network pads it.
+
     Examples
     --------
     >>> from darts_lstm_seq.model.defaults import patch_length
     >>> [patch_length(length) for length in (1, 7, 24, 36, 336)]
     [1, 1, 6, 9, 24]
+    >>> [patch_length(length) for length in (1009, 2000, 2003)]
+    [1, 50, 45]
     """
-    longest = int(MAX_PATCH_OVER_ROOT * input_chunk_length**0.5)
-    return max(p for p in range(1, longest + 1) if input_chunk_length % p == 0)
+    root = input_chunk_length**0.5
+    longest = int(MAX_PATCH_OVER_ROOT * root)
+    divisor = max(p for p in range(1, longest + 1) if input_chunk_length % p == 0)
+    is_far = input_chunk_length > MAX_UNPADDED_WINDOW and divisor < root / MAX_PATCH_OVER_ROOT
+    return round(root) if is_far else divisor
 
 
 def full_window(season: int, horizon: int) -> int:

@@ -85,6 +85,9 @@ _TYPES: dict[str, tuple[type, str]] = {
 _TRAINING_METHODS = ("fit", "fit_from_dataset", "_create_model")
 # number of training samples from which scales, levels and the skip are initialized
 _MAX_INITIAL_SAMPLES = 512
+# of long windows as many as have this number of steps together, but at least so many that they
+# hold each label of a training in the low-data regime twice
+_MAX_INITIAL_STEPS, _MIN_INITIAL_SAMPLES = 512 * 1024, 2 * defaults.LOW_DATA_LONG_WINDOWS_PER_STEP
 
 # signatures by which positional arguments get their names
 _FIT = inspect.signature(MixedCovariatesTorchModel.fit)
@@ -134,7 +137,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         Number of consecutive input steps that enter the LSTM as one; ``1`` is the tutorial.
         If ``input_chunk_length`` is no multiple of it, the oldest step is repeated until it is.
         Automatic (``None``): the largest divisor of ``input_chunk_length`` that is at most 1.5
-        times its square root, such as 6 for 24 steps and 24 for 336.
+        times its square root, such as 6 for 24 steps and 24 for 336; of windows above 1,024
+        steps without such a divisor near the square root, the square root.
     dropout
         Fraction of the hidden units dropped between LSTM layers and before the linear layer.
         Automatic (``None``): 0.9 in the low-data regime without past or future covariates, 0.5
@@ -791,7 +795,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         setup["datamodule"] = CompactDataModule.like(setup["datamodule"])
         module = setup["model"]
         if is_new or module.has_noisy_dispersion:
-            sample = draw_batch(train_dataset, _spread(range(n_windows)))
+            count = max(_MAX_INITIAL_STEPS // self.input_chunk_length, _MIN_INITIAL_SAMPLES)
+            sample = draw_batch(train_dataset, _spread(range(n_windows), count))
             if self.pretrained_season is None and is_new:
                 module.initialize(sample, n_windows)
             elif self.pretrained_season is not None and is_new:
@@ -1049,9 +1054,9 @@ def _has_covariates(sample: TorchTrainingSample) -> bool:
     return sample.past_covariates is not None or sample.future_covariates is not None
 
 
-def _spread(indices: Sequence[int] | np.ndarray) -> list[int]:
-    """Return at most `_MAX_INITIAL_SAMPLES` of the indices, evenly spread."""
-    count = min(len(indices), _MAX_INITIAL_SAMPLES)
+def _spread(indices: Sequence[int] | np.ndarray, most: int = _MAX_INITIAL_SAMPLES) -> list[int]:
+    """Return at most so many, and `_MAX_INITIAL_SAMPLES`, of the indices, evenly spread."""
+    count = min(len(indices), most, _MAX_INITIAL_SAMPLES)
     places = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
     return [int(indices[place]) for place in places]
 

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from darts_lstm_seq.nn.dropout import Masks
 from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.nn.long_skip import LongSkip
 from darts_lstm_seq.nn.skip import SeasonalSkip
 
 # B batch, L input steps, T output steps, F past features, S static features, D future features,
@@ -81,7 +82,7 @@ class LSTMSeqNetwork(nn.Module):
         patch_length: int = 1,
         dropout: float = 0.0,
         mask_inputs: bool = False,
-        skip: SeasonalSkip | None = None,
+        skip: SeasonalSkip | LongSkip | None = None,
         target_dim: int = 1,
         skip_outputs: int = 1,
         dropout_cls: type[nn.Module] = nn.Dropout,

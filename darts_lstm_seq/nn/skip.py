@@ -11,6 +11,8 @@ https://arxiv.org/abs/2205.13504, for the dense matrix; the components of expone
 `benchmarks/accuracy_broad.py` and `benchmarks/accuracy_long_horizon.py`.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -18,13 +20,15 @@ from torch.nn.functional import linear
 # N windows, B batch, L input steps, T output steps, C components, G basis matrices
 
 # effective learning-rate multipliers relative to the LSTM
-_COEFFICIENTS_LR_SCALE, _WEIGHT_LR_SCALE = 6.0, 3.0
+COEFFICIENTS_LR_SCALE, WEIGHT_LR_SCALE = 6.0, 3.0
 # weight of the prior (the last season) against the dense matrix, in windows per input step: with
 # fewer windows a dense matrix overfits
-_PRIOR_WINDOWS_PER_STEP = 10
+PRIOR_WINDOWS_PER_STEP = 10
 # autocorrelation threshold of a season: this many standard errors, clamped to [min, max], so that
 # weak peaks never count, however many windows there are, and strong ones always do
 _SEASON_STANDARD_ERRORS, _MIN_AUTOCORRELATION, _MAX_THRESHOLD = 4.0, 0.1, 0.4
+# values that are transformed at a time, which limits the memory
+_TRANSFORMED_VALUES = 2**18
 # the season is the first peak that reaches this share of the highest, as multiples of a season are
 # peaks too; at twice its lag the autocorrelation must reach this share of its own
 _PEAK_SHARE = 0.8
@@ -115,13 +119,13 @@ class SeasonalSkip(nn.Module):
             last - profile,  # last value
             level - profile,  # mean of the last season
         )
-        prior_windows = _PRIOR_WINDOWS_PER_STEP * length
+        prior_windows = PRIOR_WINDOWS_PER_STEP * length
         prior_weight = prior_windows / (prior_windows + n_windows)
         for basis, matrix in zip(self.basis, matrices, strict=True):
-            basis.copy_(_COEFFICIENTS_LR_SCALE * prior_weight * matrix)
+            basis.copy_(COEFFICIENTS_LR_SCALE * prior_weight * matrix)
         if weights is None:
             self.base_weight.copy_(last + prior_weight * (profile - last))
-            self.lr_scale.fill_(_WEIGHT_LR_SCALE * (1 - prior_weight))
+            self.lr_scale.fill_(WEIGHT_LR_SCALE * (1 - prior_weight))
         else:
             self.base_weight.copy_(weights)
             self.lr_scale.zero_()
@@ -181,21 +185,17 @@ def find_season(windows: Tensor, n_windows: int) -> int:
     >>> find_season(wave, len(wave))
     12
     """
-    changes = windows.diff(dim=1)
-    changes = changes - changes.nanmean(dim=1, keepdim=True)  # without the trend
-    size = changes.square().nanmean(dim=1, keepdim=True).sqrt()  # (N, 1, C)
-    changes = (changes / size).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)  # (N, L - 1, C)
-    count = changes.shape[1]
-    longest = windows.shape[1] // 2
-    variance = changes.square().mean()
-    if longest < 2 or variance == 0:
+    length = windows.shape[1]
+    count, longest = length - 1, length // 2
+    if longest < 2:
         return 1
     # only the lags that the conditions below read
-    lags = range(min(max(longest + 1, 2 * (count // 3)), count - 1) + 1)
-    autocorrelation = [
-        ((changes[:, lag:] * changes[:, : count - lag]).mean() / variance).item() for lag in lags
-    ]
-    standard_error = 1 / (n_windows + windows.shape[1]) ** 0.5
+    n_lags = min(max(longest + 1, 2 * (count // 3)), count - 1) + 1
+    covariance = _autocovariance(windows, n_lags)
+    if covariance[0] == 0:
+        return 1
+    autocorrelation = (covariance / covariance[0]).tolist()
+    standard_error = 1 / (n_windows + length) ** 0.5
     threshold = min(_MAX_THRESHOLD, _SEASON_STANDARD_ERRORS * standard_error)
     threshold = max(_MIN_AUTOCORRELATION, threshold)
     peaks = {
@@ -203,8 +203,29 @@ def find_season(windows: Tensor, n_windows: int) -> int:
         for lag in range(2, longest + 1)
         if autocorrelation[lag] > threshold
         and autocorrelation[lag] > autocorrelation[lag - 1]
-        and (lag + 1 >= len(lags) or autocorrelation[lag] >= autocorrelation[lag + 1])
+        and (lag + 1 >= n_lags or autocorrelation[lag] >= autocorrelation[lag + 1])
         and (3 * lag > count or autocorrelation[2 * lag] >= _PEAK_SHARE * autocorrelation[lag])
     }
     highest = max(peaks.values(), default=0.0)
     return next((lag for lag, value in peaks.items() if value >= _PEAK_SHARE * highest), 1)
+
+
+def _autocovariance(windows: Tensor, n_lags: int) -> Tensor:
+    """Return the autocovariance of the normalised differences of `windows (N, L, C)`, `(n_lags,)`.
+
+    By the Fourier transform: one lag after another would take `n_lags / log2(L)` times as long.
+    """
+    count = windows.shape[1] - 1
+    size = 2 ** math.ceil(math.log2(count + n_lags))  # no lag wraps around
+    power = torch.zeros(size // 2 + 1, dtype=torch.double, device=windows.device)
+    rows = max(_TRANSFORMED_VALUES // (size * windows.shape[2]), 1)
+    for some in windows.split(rows):  # their transforms are several times as large
+        changes = some.diff(dim=1)
+        changes = changes - changes.nanmean(dim=1, keepdim=True)  # without the trend
+        spread = changes.square().nanmean(dim=1, keepdim=True).sqrt()  # (n, 1, C)
+        changes = (changes / spread).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)  # (n, L - 1, C)
+        transform = torch.fft.rfft(changes.double(), n=size, dim=1)
+        power += (transform.real.square() + transform.imag.square()).sum((0, 2))
+    products = torch.fft.irfft(power, n=size)[:n_lags]
+    counts = windows[:, 0].numel() * (count - torch.arange(n_lags, device=windows.device))
+    return products / counts

@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from darts_lstm_seq.nn.dropout import apply_stacked
 from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.nn.long_skip import LongSkip, check_is_compact, long_skip_forecast
 from darts_lstm_seq.nn.network import LSTMSeqNetwork, patchify, skip_to_outputs
 from darts_lstm_seq.nn.skip import skip_matrix
 from darts_lstm_seq.nn.stacked_lstm import StackedLSTM
@@ -35,6 +36,7 @@ _EQUAL_ATTRIBUTES = (
     "target_dim",
     "skip_outputs",
 )
+_SKIP_BUFFERS = "base_weight", "basis", "lr_scale"
 
 
 class StackedNetwork(nn.Module):
@@ -104,6 +106,8 @@ class StackedNetwork(nn.Module):
         self.masks = [network.masks for network in networks]
         self.has_future = first.future_head is not None
         self.has_skip = first.skip is not None
+        self._is_long = isinstance(first.skip, LongSkip)
+        self._shift = 0 if first.skip is None else first.skip.shift
         self.load_skips(networks)
 
     def load_skips(self, networks: Sequence[LSTMSeqNetwork]) -> None:
@@ -118,6 +122,7 @@ class StackedNetwork(nn.Module):
         for name in buffers[0]:
             stacked = torch.stack([of_network[name] for of_network in buffers])
             self.register_buffer(name.replace(".", "/"), stacked)
+        self._read_seasons()
 
     def forward(
         self, past: Tensor, future: Tensor | None = None, static: Tensor | None = None
@@ -216,17 +221,30 @@ class StackedNetwork(nn.Module):
         return apply_stacked(masks, x, rates, self._hidden_dims)
 
     def _skip(self, target: Tensor, weight: Callable[[str], Tensor]) -> Tensor:
-        base_weight, basis, lr_scale = (
-            self.get_buffer(f"skip/{name}")[: len(target)]
-            for name in ("base_weight", "basis", "lr_scale")
-        )
-        matrix = skip_matrix(
-            base_weight, basis, lr_scale, weight("skip/coefficients"), weight("skip/weight")
-        )  # (K, T, L)
+        parts = [
+            *(self.get_buffer(f"skip/{name}")[: len(target)] for name in _SKIP_BUFFERS),
+            weight("skip/coefficients"),
+            weight("skip/weight"),
+        ]
+        if self._is_long:
+            seasons = self._seasons[: len(target)]
+            forecast = long_skip_forecast(target, seasons, self._shift, *parts)  # (K, B, T, C)
+            return skip_to_outputs(forecast, self.output_dim, self.skip_outputs)
+        matrix = skip_matrix(*parts)  # (K, T, L)
         windows = target.transpose(2, 3)  # (K, B, C, L)
         forecast = windows.flatten(1, 2) @ matrix.transpose(1, 2)  # (K, BC, T)
         forecast = forecast.unflatten(1, windows.shape[1:3]).transpose(2, 3)  # (K, B, T, C)
         return skip_to_outputs(forecast, self.output_dim, self.skip_outputs)  # (K, B, T, O)
+
+    def _read_seasons(self) -> None:
+        # numbers, so that no step waits for a device
+        self._seasons = self.get_buffer("skip/season").tolist() if self._is_long else []
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if self._is_long:
+            check_is_compact(state_dict.get(f"{prefix}skip/base_weight"))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._read_seasons()
 
     @torch.no_grad()
     def unstack(self, index: int, network: LSTMSeqNetwork) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from darts_lstm_seq.nn.imputation import impute
-from darts_lstm_seq.nn.ridge import fit_ridge
+from darts_lstm_seq.nn.long_skip import MAX_DENSE_WINDOW
+from darts_lstm_seq.nn.ridge import fit_ridge, fit_season_weights
 from darts_lstm_seq.training.features import split_by_component
 
 # N windows, L input steps, T output steps, C target components, P quantiles
@@ -31,7 +32,9 @@ _MIN_BIAS = -8.0
 def ridge_skip_weights(
     past: Tensor, label: Tensor, season: int, n_windows: int, shift: int
 ) -> Tensor:
-    """Return base weights `(T, L)` of the skip, the same for all components.
+    """Return base weights of the skip, the same for all components.
+
+    `(T, L)`, and for a `LongSkip` those of its features.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ def ridge_skip_weights(
     """
     past = split_by_component(impute(past)[0]).squeeze(-1)  # (NC, L)
     label = split_by_component(label).squeeze(-1)  # (NC, T)
-    return fit_ridge(past, label, season, n_windows, shift)
+    fit = fit_ridge if past.shape[1] <= MAX_DENSE_WINDOW else fit_season_weights
+    return fit(past, label, season, n_windows, shift)
 
 
 def quantile_biases(errors: Tensor, quantiles: Sequence[float]) -> Tensor:

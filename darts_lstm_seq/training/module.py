@@ -29,8 +29,9 @@ from typing_extensions import override
 from darts_lstm_seq.batching.batches import map_tensors
 from darts_lstm_seq.compat import has_prior
 from darts_lstm_seq.nn.ensemble import EnsembleNetwork
+from darts_lstm_seq.nn.long_skip import make_skip
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
-from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
+from darts_lstm_seq.nn.skip import find_season
 from darts_lstm_seq.training.ensemble_sampling import EnsembleSampling
 from darts_lstm_seq.training.features import Features
 from darts_lstm_seq.training.fine_tuning import FineTuning
@@ -129,7 +130,7 @@ class LSTMSeqModule(
         # named as in the module of `BlockRNNModel`
         self.input_size, self.future_cov_dim = past_dim + static_dim, n_future
         chunks = self.input_chunk_length, self.output_chunk_length, self.output_chunk_shift
-        skip = SeasonalSkip(*chunks)
+        skip = make_skip(*chunks)
         network_cls = LSTMSeqNetwork if n_members == 1 else partial(EnsembleNetwork, n_members)
         self.network = network_cls(
             past_dim=past_dim,

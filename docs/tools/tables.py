@@ -152,6 +152,23 @@ def memory() -> str:
     return to_markdown(found, 1) + "\n" + recorded("bench_memory")
 
 
+def length() -> str:
+    """Cost of a fit and a forecast by the length of the window."""
+    names = ["model", "window", "horizon", "fit_s", "times_ours", "times_1024", "predict_s"]
+    found = read("bench_length")[[*names, "extra_mb"]]
+    found.columns = [
+        "model",
+        "window",
+        "horizon",
+        "fit (s)",
+        "times ours",
+        "times 1,024 steps",
+        "forecast (s)",
+        "memory (MB)",
+    ]
+    return to_markdown(found, 2) + "\n" + recorded("bench_length")
+
+
 def scaling() -> str:
     """Cost of many series by the number of processes."""
     names = ["series", "n_jobs", "seconds", "seconds per series", "MB per worker"]
@@ -164,6 +181,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "broad": broad,
     "competitions": competitions,
     "fit-speed": fit_speed,
+    "length": length,
     "long-broad": long_broad,
     "long-horizon": long_horizon,
     "memory": memory,

@@ -359,6 +359,11 @@ def test_data(name: str, quick: dict[str, Any], counts: Counts) -> None:
     hold(quick, counts, **DATA[name]())
 
 
+def test_windows_of_more_than_a_thousand_steps(quick: dict[str, Any], counts: Counts) -> None:
+    series = make(1140)
+    hold(quick | {"input_chunk_length": 1100}, counts, n_folds=3, series=series)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["normalised", "tutorial", "gaussian"])
 def test_single_precision(name: str, dtype: str, quick: dict[str, Any], counts: Counts) -> None:

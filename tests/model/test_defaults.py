@@ -8,8 +8,9 @@ from torch import nn
 from darts_lstm_seq.model import defaults
 
 
-@given(st.integers(1, 2000))
+@given(st.integers(1, 1024))
 @example(1)
+@example(1009)
 @example(336)
 @example(337)  # a prime number
 def test_patches_divide_the_window_and_are_not_far_above_its_root(length: int) -> None:
@@ -18,6 +19,18 @@ def test_patches_divide_the_window_and_are_not_far_above_its_root(length: int) -
     assert patch <= 1.5 * length**0.5
     larger = (p for p in range(patch + 1, length + 1) if length % p == 0)
     assert next(larger, length + 1) > 1.5 * length**0.5
+
+
+@given(st.integers(1025, 20_000))
+@example(2003)  # a prime number
+@example(2026)  # twice one
+@example(4096)
+def test_patches_of_long_windows_are_near_its_root(length: int) -> None:
+    patch = defaults.patch_length(length)
+    assert length**0.5 / 1.6 < patch <= 1.5 * length**0.5
+    divisors = [p for p in range(1, int(1.5 * length**0.5) + 1) if length % p == 0]
+    if max(divisors) > length**0.5 / 1.5:
+        assert patch == max(divisors)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pytorch_lightning.trainer.connectors.data_connector import warning_cache
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.batching.datasets import BatchTrainingDataset
+from darts_lstm_seq.training.module import LSTMSeqModule
 
 Tiny = dict[str, Any]
 NAN, INF = float("nan"), float("inf")
@@ -594,6 +595,22 @@ def test_few_windows_with_a_season_are_regressed_before_training(
     for horizon, few in ((24, True), (1, False)):
         model = LSTMSeqModel(96, horizon, **params).fit(series[:600])
         assert (error(model, retrain=False) < 0.85 * naive).all() == few
+
+
+@pytest.mark.parametrize(("length", "most"), [(900, 512), (1024, 512), (1025, 511), (9000, 120)])
+def test_long_windows_are_initialised_from_as_many_steps(
+    length: int, most: int, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        LSTMSeqModule,
+        "initialize",
+        lambda self, batch, n: drawn.append((len(batch.past_target), n)),
+    )
+    values = np.random.default_rng(0).normal(size=length + 600)
+    params = tiny | {"n_epochs": 0, "patch_length": length // 20}
+    LSTMSeqModel(length, 1, **params).fit(TimeSeries.from_values(values))
+    assert drawn == [(most, 600)]
 
 
 @pytest.mark.parametrize("n_members", [1, 2])

@@ -27,6 +27,8 @@ from torchmetrics import MeanAbsoluteError
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.model import persistence
+from darts_lstm_seq.nn.skip import SeasonalSkip
+from darts_lstm_seq.training import module
 
 Tiny = dict[str, Any]
 L, T = 6, 3
@@ -442,6 +444,26 @@ def test_weights_of_another_architecture_are_refused(
     with pytest.raises(ValueError, match=r"hidden_dim=8, should be hidden_dim=5"):
         fitted.load_weights("wide.pt")
     np.testing.assert_array_equal(told(fitted), expected)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_long_windows_of_earlier_versions_are_refused(
+    n_members: int, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = TimeSeries.from_values(np.random.default_rng(0).normal(size=1110))
+    params = tiny | {"n_members": n_members}
+    LSTMSeqModel(1100, 3, **params).fit(series).save("model.pt")
+    expected = told(LSTMSeqModel.load("model.pt"), series)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "make_skip", SeasonalSkip)
+        earlier.setattr(module, "find_season", lambda windows, n_windows: 1)
+        model = LSTMSeqModel(1100, 3, **params).fit(series)
+        model.save("earlier.pt")
+        content = pickle.dumps(model)
+    for load in (lambda: LSTMSeqModel.load("earlier.pt"), lambda: pickle.loads(content)):
+        with pytest.raises(ValueError, match=r"each of 1100 input steps. Fit the model again"):
+            load()
+    np.testing.assert_array_equal(told(LSTMSeqModel.load("model.pt"), series), expected)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from makers import random_tensor
-from oracles import seasonal_forecast
+from oracles import season_lag_by_lag, seasonal_forecast
 from torch import Tensor
 
 from darts_lstm_seq.nn.skip import SeasonalSkip, find_season
@@ -126,6 +126,37 @@ def _windows(series: Tensor, length: int) -> Tensor:
 def test_the_season_is_found(season: int, seasons: int, trend: float) -> None:
     windows = _windows(_wave(season, 10 * season + 30, 0.1, trend), seasons * season)
     assert find_season(windows, len(windows)) == season
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 60),
+    st.integers(1, 3),
+    st.floats(0.0, 3.0),
+    st.sampled_from([1, 40, 10**6]),
+    st.integers(0, 10**6),
+)
+@example(length=40, components=1, noise=0.0, n_windows=40, seed=0)
+@example(length=4, components=2, noise=0.1, n_windows=1, seed=3)
+def test_the_season_is_that_of_one_lag_after_another(
+    length: int, components: int, noise: float, n_windows: int, seed: int
+) -> None:
+    steps = torch.arange(length + 50.0, dtype=torch.double)
+    waves = torch.sin(2 * torch.pi * steps[:, None] / (2 + seed % 13 + torch.arange(components)))
+    series = waves + noise * random_tensor(len(steps), components, seed=seed)
+    windows = series.unfold(0, length, 1).transpose(1, 2)  # (N, L, C)
+    if seed % 2:
+        windows = torch.where(random_tensor(*windows.shape, seed=seed) > 1.5, NAN, windows)
+    assert find_season(windows, n_windows) == season_lag_by_lag(windows.numpy(), n_windows)
+
+
+def test_long_windows_are_searched_in_parts() -> None:
+    # more values than are transformed at a time, and the season in the last ones alone
+    noise, wave = random_tensor(64, 2000, 1), _windows(_wave(700, 4000, 0.1), 2000)[::30]
+    windows = torch.cat([noise, wave])
+    assert find_season(noise, 4000) == 1
+    assert find_season(windows, 4000) == 700
+    assert season_lag_by_lag(windows[::8].numpy(), 4000) == 700
 
 
 def test_the_season_is_found_with_missing_values_scales_and_components() -> None:

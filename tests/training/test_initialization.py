@@ -7,7 +7,7 @@ from makers import random_tensor
 from torch import Tensor
 
 from darts_lstm_seq.nn.imputation import impute
-from darts_lstm_seq.nn.ridge import fit_ridge
+from darts_lstm_seq.nn.ridge import fit_ridge, fit_season_weights
 from darts_lstm_seq.training.initialization import (
     fit_share_and_biases,
     quantile_biases,
@@ -24,6 +24,17 @@ def test_the_windows_of_all_components_are_regressed_together() -> None:
     rows = torch.cat([impute(past)[0][..., component] for component in range(2)])
     labels = torch.cat([label[..., component] for component in range(2)])
     expected = fit_ridge(rows, labels, season=4, n_windows=40, shift=2)
+    torch.testing.assert_close(weights, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_long_windows_have_weights_of_features() -> None:
+    past, label = random_tensor(20, 1100, 2), random_tensor(20, 3, 2, seed=1)
+    past[3, 2, 1] = label[5, 1, 0] = NAN
+    weights = ridge_skip_weights(past, label, season=100, n_windows=40, shift=2)
+    rows = torch.cat([impute(past)[0][..., component] for component in range(2)])
+    labels = torch.cat([label[..., component] for component in range(2)])
+    expected = fit_season_weights(rows, labels, season=100, n_windows=40, shift=2)
+    assert expected.shape == (1, 2 * 11 + 3)
     torch.testing.assert_close(weights, expected, rtol=1e-9, atol=1e-12)
 
 
