@@ -37,6 +37,7 @@ __all__ = [
     "component_models",
     "copy_modules",
     "fitted_state",
+    "forecast_like",
     "has_prior",
     "parse_input_chunk_length",
     "random_state",
@@ -63,6 +64,39 @@ runs_folder: Callable[[str, str], str] = _get_runs_folder
 def time_index(series: TimeSeries) -> Any:
     """Return the pandas index itself; Darts' property copies it, too slow for 100,000 series."""
     return series._time_index
+
+
+def forecast_like(
+    template: TimeSeries, values: np.ndarray, source: TimeSeries | None = None, times: Any = None
+) -> TimeSeries:
+    """Return a forecast with the times and components of another one.
+
+    Darts' constructor checks names and time axis of each series anew, which for thousands takes
+    several times as long as the network; here `template` went through it, and so did `source`.
+
+    Parameters
+    ----------
+    template
+        A series out of Darts' constructor.
+    values
+        Values in the template's dtype, `(n, C, S)`; not copied.
+    source
+        The series that was forecast, in the same dtype: components, static covariates, hierarchy
+        and metadata become those of the forecast, as in Darts' own; by default the template's.
+    times
+        The time index, with the template's frequency; by default the template's.
+    """
+    series = object.__new__(TimeSeries)
+    vars(series).update(vars(template))
+    series._values = values
+    series._attrs = {**(template if source is None else source)._attrs}
+    if source is not None:
+        series._components = source._components
+        series._top_level_component = source._top_level_component
+        series._bottom_level_components = source._bottom_level_components
+    if times is not None:
+        series._time_index = times
+    return series
 
 
 def without_seeding(method: Method) -> Method:

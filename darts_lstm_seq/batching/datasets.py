@@ -301,17 +301,26 @@ class BatchInferenceDataset(_BatchedDataset, SequentialTorchInferenceDataset):
         """Return the samples of these indices, each as `self[index]`, in one batch."""
         if not self._buffers:
             return [self[index] for index in indices]
-        series, start = self._samples(np.asarray(indices))
-        steps = start + self.input_chunk_length + self.output_chunk_shift
+        samples = np.asarray(indices)
+        series, steps = self.first_steps(samples)
         targets = [self.series[index] for index in series.tolist()]
-        return TorchInferenceBatch(
-            **self._gather(series, start),
-            # Darts writes into them, so each sample needs its own
-            series_schema=[target.schema(copy=False) for target in targets],
-            pred_time=[
-                _time_at(target, step) for target, step in zip(targets, steps.tolist(), strict=True)
-            ],
-        )
+        batch = self.inputs(samples)
+        # Darts writes into them, so each sample needs its own
+        batch.series_schema += [target.schema(copy=False) for target in targets]
+        batch.pred_time += [
+            time_at(target, step) for target, step in zip(targets, steps.tolist(), strict=True)
+        ]
+        return batch
+
+    def inputs(self, samples: np.ndarray) -> TorchInferenceBatch:
+        """Return the tensors of samples `(B,)` in a batch without schemas and times."""
+        fields = self._gather(*self._samples(samples))
+        return TorchInferenceBatch(**fields, series_schema=[], pred_time=[])
+
+    def first_steps(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return series `(B,)` and first forecast step `(B,)`, counted from each series' start."""
+        series, start = self._samples(samples)
+        return series, start + self.input_chunk_length + self.output_chunk_shift
 
 
 def _buffer(name: str, group: Sequence[TimeSeries]) -> SeriesBuffer:
@@ -354,12 +363,12 @@ def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
     return place if place < len(known) and known[place] == wanted else None
 
 
-def _time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
+def time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
     """Return the time of a step of a series, also of one after its end."""
     times, beyond = time_index(series), step - (len(series) - 1)
     if isinstance(times, pd.RangeIndex):
         return times.start + step * times.step
     if beyond > 0:
-        return _time_at(series, len(series) - 1) + beyond * series.freq
+        return time_at(series, len(series) - 1) + beyond * series.freq
     # `times[step]` takes five times as long
     return pd.Timestamp(times.values[step])  # noqa: PD011

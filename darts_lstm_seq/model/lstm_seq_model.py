@@ -52,6 +52,7 @@ from darts_lstm_seq.files import check_archive
 from darts_lstm_seq.model import (
     backtest,
     defaults,
+    forecasts,
     gridsearch,
     persistence,
     pretrained,
@@ -932,19 +933,50 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                 self.trainer_params, arguments.get("verbose")
             )
             arguments["trainer"] = direct
+        draws = self._draws_random_numbers(arguments)
+        if direct is not None:
+            direct.reads_datasets = not arguments.get("dataloader_kwargs")
+            is_single = arguments.get("num_samples", 1) == 1
+            direct.merges_batches = not draws and is_single and not arguments.get("batch_size")
         if direct is None:
             # Lightning would give each of several processes a share, and Darts return it alone
             loader_kwargs["sampler"] = DistributedSampler(
                 arguments["dataset"], num_replicas=1, rank=0, shuffle=False
             )
         arguments["dataloader_kwargs"] = loader_kwargs | (arguments.get("dataloader_kwargs") or {})
-        predict = with_optional_seeding(
-            MixedCovariatesTorchModel.predict_from_dataset, self._draws_random_numbers(arguments)
-        )
-        forecasts = predict(**arguments)
+        predict = with_optional_seeding(MixedCovariatesTorchModel.predict_from_dataset, draws)
+        predicted = predict(**arguments)
         if direct is None:
             self.trainer = view.trainer
-        return forecasts
+        return predicted
+
+    @override
+    def _predict(
+        self,
+        trainer: pl.Trainer,
+        model: PLForecastingModule,
+        datamodule: TorchDataModule,
+        n_jobs: int = 1,
+        verbose: bool | None = None,
+        values_only: bool = False,
+        predict_likelihood_parameters: bool = False,
+    ) -> Sequence[TimeSeries]:
+        dataset = datamodule.predict_dataset
+        if not (isinstance(trainer, DirectPredictor) and trainer.gathers(dataset)):
+            return super()._predict(
+                trainer,
+                model,
+                datamodule,
+                n_jobs,
+                verbose,
+                values_only,
+                predict_likelihood_parameters,
+            )
+        values = trainer.predict_values(model, datamodule)
+        if values_only:
+            return forecasts.with_schemas(dataset, values)
+        names = self.likelihood.component_names if predict_likelihood_parameters else None
+        return forecasts.as_series(dataset, values, names)
 
     @override
     def _create_save_dirs(self) -> None:
