@@ -39,15 +39,18 @@ def as_series(
         Returns names of likelihood parameters for `components`, if the values are such.
     """
     templates = _Templates(values[0], parameter_names)
+    if dataset.bounds is None:
+        _, steps = dataset.first_steps(np.arange(len(dataset)))
+        return [
+            forecast_like(templates(series, step), row, series if parameter_names is None else None)
+            for series, step, row in zip(dataset.series, steps.tolist(), values, strict=True)
+        ]
     found: list[TimeSeries] = []
     rows = iter(values)
     horizon = values.shape[1]
     for series, first, count in _groups(dataset):
         template = templates(series, first)
         source = series if parameter_names is None else None
-        if count == 1:
-            found.append(forecast_like(template, next(rows), source))
-            continue
         known = time_index(series)
         for step in range(first, first + count * dataset.stride, dataset.stride):
             # a part of an index is far less work than a new one, and has its frequency
@@ -107,23 +110,23 @@ class _Templates:
             key = times.start, times.step, step, times.name
         else:
             values = times.values  # noqa: PD011, `times[-1]` takes five times as long
-            key = values.item(-1), values.dtype, series.freq, step - len(values), times.name
-        names = metadata = None
+            key = values.item(-1), times.unit, series.freq, step - len(values), times.name
         if self._parameter_names is not None:
-            names, metadata = tuple(series.components), series.metadata
-            key = *key, names, id(metadata)
+            key = *key, *series.components, id(series.metadata)
         template = self._known.get(key)
         if template is None:
-            if self._parameter_names is not None:
-                names = self._parameter_names(components=series.components)
-            template = self._known[key] = TimeSeries(
-                times=self.times(series, step),
-                values=self._values,
-                components=names,
-                metadata=metadata,
-                copy=False,
-            )
+            template = self._known[key] = self._build(series, step)
         return template
+
+    def _build(self, series: TimeSeries, step: int) -> TimeSeries:
+        times, values = self.times(series, step), self._values
+        if self._parameter_names is None:  # the components are taken from each series
+            return TimeSeries(times=times, values=values, copy=False)
+        names = self._parameter_names(components=series.components)
+        metadata = series.metadata
+        return TimeSeries(
+            times=times, values=values, components=names, metadata=metadata, copy=False
+        )
 
     def times(self, series: TimeSeries, step: int) -> pd.Index:
         """Return the times of a forecast from this step on."""
