@@ -894,7 +894,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             roll_size,
             num_samples,
             # as Lightning does for predictions: every series is asked for
-            {**_loader_kwargs(dataloader_kwargs), "drop_last": False},
+            {**_loader_kwargs(dataloader_kwargs, trainer), "drop_last": False},
             mc_dropout,
             predict_likelihood_parameters,
             random_state,
@@ -1091,9 +1091,13 @@ def _is_finite(dataset: TorchDataset) -> bool:
     return getattr(dataset, "is_finite", False)
 
 
-def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
+def _loader_kwargs(chosen: dict[str, Any] | None, trainer: Any = None) -> dict[str, Any]:
     """Return the `DataLoader` arguments that whole batches need, updated by the user's."""
-    return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
+    if isinstance(trainer, DirectPredictor):  # the search for GPUs takes a tenth of a prediction
+        pins = trainer.device.type == "cuda"
+    else:
+        pins = torch.cuda.is_available()
+    return {"collate_fn": collate, "pin_memory": pins, **(chosen or {})}
 
 
 def _own_random_state() -> dict[str, Any]:

@@ -50,7 +50,7 @@ _SUPPORTED_TRAINER_PARAMS = SINGLE_DEVICE_TRAINER_PARAMS | {
 _TRUE_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true", "bf16-true", "16-true"}
 # batches are merged up to so many values of the target: a network takes as long for a few hundred
 # short windows as for a few dozen, and tensors of this size stay in a processor's cache
-_MERGED_VALUES = 2**16
+_MERGED_VALUES = 2**17
 
 
 def with_optional_seeding(method: Method, draws_random_numbers: bool) -> Method:
