@@ -48,6 +48,8 @@ class Case:
         The ratio of the peer's seconds to ours to be reached.
     warm_up
         What is run before, where both sides would take too long.
+    calls
+        How many times a call does the work: `ours_ms` is the time of one.
     """
 
     work: str
@@ -56,6 +58,7 @@ class Case:
     peer_name: str
     target: float
     warm_up: Callable[[], Any] | None = None
+    calls: int = 1
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -81,6 +84,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
         "peer": case.peer_name,
         "ours_s": round(statistics.median(ours), 4),
         "peer_s": round(statistics.median(peer), 4),
+        "ours_ms": round(1000 * statistics.median(ours) / case.calls, 3),
         "times_faster": round(statistics.median(ratios), 2),
         "lowest": round(min(ratios), 2),
         "highest": round(max(ratios), 2),

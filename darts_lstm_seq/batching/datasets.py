@@ -25,6 +25,7 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingSample,
 )
 from torch import Tensor
+from typing_extensions import override
 
 from darts_lstm_seq.batching.windows import Samples, SeriesBuffer, Windows
 from darts_lstm_seq.compat import time_index
@@ -63,6 +64,11 @@ class _BatchedDataset(TorchDataset):
             raise
         self._prepare()
 
+    @property
+    def _reads_ends(self) -> bool:
+        """Whether only the ends of the target are read, and need to be copied."""
+        return False
+
     @abstractmethod
     def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
         """Return the windows of the samples, their parts, and the minimal length of a series.
@@ -78,23 +84,34 @@ class _BatchedDataset(TorchDataset):
             name: group for name in _FEATURES if (group := getattr(self, name, None)) is not None
         }
         self._buffers, self._windows, self._static = {}, {}, None
-        if not all(
-            isinstance(group, (list, tuple)) and all(series.is_deterministic for series in group)
-            for group in groups.values()
-        ):
+        if not all(isinstance(group, (list, tuple)) for group in groups.values()):
             return
-        lengths = np.array([len(series) for series in self.series])  # (S,)
+        values = {
+            name: [series.all_values(copy=False) for series in group]  # (length, C, 1) each
+            for name, group in groups.items()
+        }
+        if any(array.shape[2] > 1 for group in values.values() for array in group):
+            return
+        lengths = np.array([len(array) for array in values["series"]])  # (S,)
         self._samples, parts, needed = self._lay_out(lengths)
         for index in np.flatnonzero(lengths < needed).tolist():
             self._refuse("series", index, self._samples.newest[index])
         _, earliest = self._samples(self._samples.oldest)  # starts of the input, (S,)
         _, latest = self._samples(self._samples.newest)
         for name, group in groups.items():
-            buffer = self._buffers[name] = _buffer(name, group)
             own = {field: part for field, (source, *part) in parts.items() if source == name}
             first = np.maximum(earliest + min(offset for offset, _ in own.values()), 0)
             end = latest + max(offset + length for offset, length in own.values())
-            ahead = 0 if name == "series" else self._align(name, group, first, end)
+            if name == "series" and self._reads_ends:
+                ahead = -first
+                arrays = [
+                    array[start:, :, 0]
+                    for array, start in zip(values[name], first.tolist(), strict=True)
+                ]
+            else:
+                ahead = 0 if name == "series" else self._align(name, group, first, end)
+                arrays = _without_samples(values[name])
+            buffer = self._buffers[name] = SeriesBuffer(arrays, name)
             for field, (offset, length) in own.items():
                 # the first steps of an input may be missing, `input_chunk_length=(min, max)`
                 early = offset == 0 and earliest.min() < 0
@@ -271,6 +288,11 @@ class BatchInferenceDataset(_BatchedDataset, SequentialTorchInferenceDataset):
     (torch.Size([2, 24, 1]), Timestamp('2000-02-10 00:00:00'))
     """
 
+    @property
+    @override
+    def _reads_ends(self) -> bool:
+        return self.bounds is None
+
     def _lay_out(self, lengths: np.ndarray) -> tuple[Samples, Parts, int]:
         before, after = self.input_chunk_length, max(self.n, self.output_chunk_length)
         if self.bounds is None:
@@ -301,23 +323,33 @@ class BatchInferenceDataset(_BatchedDataset, SequentialTorchInferenceDataset):
         """Return the samples of these indices, each as `self[index]`, in one batch."""
         if not self._buffers:
             return [self[index] for index in indices]
-        series, start = self._samples(np.asarray(indices))
-        steps = start + self.input_chunk_length + self.output_chunk_shift
+        samples = np.asarray(indices)
+        series, steps = self.first_steps(samples)
         targets = [self.series[index] for index in series.tolist()]
-        return TorchInferenceBatch(
-            **self._gather(series, start),
-            # Darts writes into them, so each sample needs its own
-            series_schema=[target.schema(copy=False) for target in targets],
-            pred_time=[
-                _time_at(target, step) for target, step in zip(targets, steps.tolist(), strict=True)
-            ],
-        )
+        batch = self.inputs(samples)
+        # Darts writes into them, so each sample needs its own
+        batch.series_schema += [target.schema(copy=False) for target in targets]
+        batch.pred_time += [
+            time_at(target, step) for target, step in zip(targets, steps.tolist(), strict=True)
+        ]
+        return batch
+
+    def inputs(self, samples: np.ndarray) -> TorchInferenceBatch:
+        """Return the tensors of samples `(B,)` in a batch without schemas and times."""
+        fields = self._gather(*self._samples(samples))
+        return TorchInferenceBatch(**fields, series_schema=[], pred_time=[])
+
+    def first_steps(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return series `(B,)` and first forecast step `(B,)`, counted from each series' start."""
+        series, start = self._samples(samples)
+        return series, start + self.input_chunk_length + self.output_chunk_shift
 
 
-def _buffer(name: str, group: Sequence[TimeSeries]) -> SeriesBuffer:
+def _without_samples(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the single sample of arrays `(length, C, 1)`, one object for the same array."""
     # a covariate may be given to many series
-    values = {id(series): series.all_values(copy=False)[:, :, 0] for series in group}
-    return SeriesBuffer([values[id(series)] for series in group], name)
+    single = {id(array): array[:, :, 0] for array in arrays}
+    return [single[id(array)] for array in arrays]
 
 
 def _static_values(series: Sequence[TimeSeries]) -> np.ndarray:
@@ -354,12 +386,12 @@ def _find(series: TimeSeries, step: int, other: TimeSeries) -> int | None:
     return place if place < len(known) and known[place] == wanted else None
 
 
-def _time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
+def time_at(series: TimeSeries, step: int) -> pd.Timestamp | int:
     """Return the time of a step of a series, also of one after its end."""
     times, beyond = time_index(series), step - (len(series) - 1)
     if isinstance(times, pd.RangeIndex):
         return times.start + step * times.step
     if beyond > 0:
-        return _time_at(series, len(series) - 1) + beyond * series.freq
+        return time_at(series, len(series) - 1) + beyond * series.freq
     # `times[step]` takes five times as long
     return pd.Timestamp(times.values[step])  # noqa: PD011

@@ -51,30 +51,20 @@ class SeriesBuffer:
 
     def __init__(self, arrays: Sequence[np.ndarray], name: str = "series") -> None:
         components, dtype = arrays[0].shape[1], arrays[0].dtype
-        places: dict[int, int] = {}
-        unique: list[np.ndarray] = []
-        points = 0
-        for index, array in enumerate(arrays):
-            if array.shape[1] != components:
-                raise ValueError(
-                    f"`{name}` at index {index} has {array.shape[1]} components, the one at index "
-                    f"0 has {components}. Give all of them the same components."
-                )
-            if array.dtype != dtype:
-                raise ValueError(
-                    f"`{name}` at index {index} has the dtype {array.dtype}, the one at index 0 "
-                    f"has {dtype}. Cast it, for example with `.astype(np.{dtype})`."
-                )
-            if id(array) not in places:
-                places[id(array)] = points
-                unique.append(array)
-                points += len(array)
-        self.first = np.array([places[id(array)] for array in arrays])  # (S,)
+        # a set of a few thousand is fast, the search for the one that differs need not be
+        if len({(array.shape[1], array.dtype) for array in arrays}) > 1:
+            _refuse_difference(arrays, name)
+        unique = {id(array): array for array in arrays}
+        lengths = np.array([len(array) for array in unique.values()])
+        self.first = np.cumsum(lengths) - lengths  # (S,)
+        if len(unique) < len(arrays):
+            places = dict(zip(unique, self.first.tolist(), strict=True))
+            self.first = np.array([places[id(array)] for array in arrays])
         if len(unique) == 1:
-            self.points = np.ascontiguousarray(unique[0])
+            self.points = np.ascontiguousarray(arrays[0])
         else:
-            self.points = np.empty((points, components), dtype)
-            np.concatenate(unique, out=self.points)
+            self.points = np.empty((lengths.sum(), components), dtype)
+            np.concatenate(list(unique.values()), out=self.points)
 
     def windows(
         self, length: int, ahead: np.ndarray | int = 0, early_starts: bool = False
@@ -91,6 +81,23 @@ class SeriesBuffer:
             Whether windows may start before their series: steps that it has not are NaN.
         """
         return Windows(self.points, self.first + ahead, length, early_starts)
+
+
+def _refuse_difference(arrays: Sequence[np.ndarray], name: str) -> NoReturn:
+    """Raise the error about the first array that differs from that of index 0."""
+    components, dtype = arrays[0].shape[1], arrays[0].dtype
+    for index, array in enumerate(arrays):
+        if array.shape[1] != components:
+            raise ValueError(
+                f"`{name}` at index {index} has {array.shape[1]} components, the one at index "
+                f"0 has {components}. Give all of them the same components."
+            )
+        if array.dtype != dtype:
+            raise ValueError(
+                f"`{name}` at index {index} has the dtype {array.dtype}, the one at index 0 "
+                f"has {dtype}. Cast it, for example with `.astype(np.{dtype})`."
+            )
+    raise AssertionError("the arrays do not differ")
 
 
 class Windows:

@@ -52,6 +52,7 @@ from darts_lstm_seq.files import check_archive
 from darts_lstm_seq.model import (
     backtest,
     defaults,
+    forecasts,
     gridsearch,
     persistence,
     pretrained,
@@ -900,7 +901,7 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
             roll_size,
             num_samples,
             # as Lightning does for predictions: every series is asked for
-            {**_loader_kwargs(dataloader_kwargs), "drop_last": False},
+            {**_loader_kwargs(dataloader_kwargs, trainer), "drop_last": False},
             mc_dropout,
             predict_likelihood_parameters,
             random_state,
@@ -939,19 +940,50 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
                 self.trainer_params, arguments.get("verbose")
             )
             arguments["trainer"] = direct
+        draws = self._draws_random_numbers(arguments)
+        if direct is not None:
+            direct.reads_datasets = not arguments.get("dataloader_kwargs")
+            is_single = arguments.get("num_samples", 1) == 1
+            direct.merges_batches = not draws and is_single and not arguments.get("batch_size")
         if direct is None:
             # Lightning would give each of several processes a share, and Darts return it alone
             loader_kwargs["sampler"] = DistributedSampler(
                 arguments["dataset"], num_replicas=1, rank=0, shuffle=False
             )
         arguments["dataloader_kwargs"] = loader_kwargs | (arguments.get("dataloader_kwargs") or {})
-        predict = with_optional_seeding(
-            MixedCovariatesTorchModel.predict_from_dataset, self._draws_random_numbers(arguments)
-        )
-        forecasts = predict(**arguments)
+        predict = with_optional_seeding(MixedCovariatesTorchModel.predict_from_dataset, draws)
+        predicted = predict(**arguments)
         if direct is None:
             self.trainer = view.trainer
-        return forecasts
+        return predicted
+
+    @override
+    def _predict(
+        self,
+        trainer: pl.Trainer,
+        model: PLForecastingModule,
+        datamodule: TorchDataModule,
+        n_jobs: int = 1,
+        verbose: bool | None = None,
+        values_only: bool = False,
+        predict_likelihood_parameters: bool = False,
+    ) -> Sequence[TimeSeries]:
+        dataset = datamodule.predict_dataset
+        if not (isinstance(trainer, DirectPredictor) and trainer.gathers(dataset)):
+            return super()._predict(
+                trainer,
+                model,
+                datamodule,
+                n_jobs,
+                verbose,
+                values_only,
+                predict_likelihood_parameters,
+            )
+        values = trainer.predict_values(model, datamodule)
+        if values_only:
+            return forecasts.with_schemas(dataset, values)
+        names = self.likelihood.component_names if predict_likelihood_parameters else None
+        return forecasts.as_series(dataset, values, names)
 
     @override
     def _create_save_dirs(self) -> None:
@@ -1066,9 +1098,13 @@ def _is_finite(dataset: TorchDataset) -> bool:
     return getattr(dataset, "is_finite", False)
 
 
-def _loader_kwargs(chosen: dict[str, Any] | None) -> dict[str, Any]:
+def _loader_kwargs(chosen: dict[str, Any] | None, trainer: Any = None) -> dict[str, Any]:
     """Return the `DataLoader` arguments that whole batches need, updated by the user's."""
-    return {"collate_fn": collate, "pin_memory": torch.cuda.is_available(), **(chosen or {})}
+    if isinstance(trainer, DirectPredictor):  # the search for GPUs takes a tenth of a prediction
+        pins = trainer.device.type == "cuda"
+    else:
+        pins = torch.cuda.is_available()
+    return {"collate_fn": collate, "pin_memory": pins, **(chosen or {})}
 
 
 def _own_random_state() -> dict[str, Any]:

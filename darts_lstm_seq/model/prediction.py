@@ -10,11 +10,12 @@ Source: the loop of `pytorch_lightning.Trainer.predict`, reduced to one device.
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import wraps
 from typing import Any, Self, TypeVar, cast
 
+import numpy as np
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
@@ -26,6 +27,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from darts_lstm_seq.batching.batches import move_batch
+from darts_lstm_seq.batching.datasets import BatchInferenceDataset
 from darts_lstm_seq.compat import TorchDataModule, copy_modules, without_seeding
 from darts_lstm_seq.model.stacking import SINGLE_DEVICE_TRAINER_PARAMS
 from darts_lstm_seq.parallel import process_lock
@@ -46,6 +48,9 @@ _SUPPORTED_TRAINER_PARAMS = SINGLE_DEVICE_TRAINER_PARAMS | {
 }
 # no autocast; in half precision, too, the module takes the data as they are and casts them itself
 _TRUE_PRECISION = {None, 32, 64, "32", "64", "32-true", "64-true", "bf16-true", "16-true"}
+# batches are merged up to so many values of the target: a network takes as long for a few hundred
+# short windows as for a few dozen, and tensors of this size stay in a processor's cache
+_MERGED_VALUES = 2**17
 
 
 def with_optional_seeding(method: Method, draws_random_numbers: bool) -> Method:
@@ -88,7 +93,18 @@ class DirectPredictor:
         Where the network runs; it is on the CPU again afterwards, as after Lightning.
     show_progress
         Whether to show a progress bar over the batches.
+
+    Attributes
+    ----------
+    reads_datasets
+        Whether to gather batches from our datasets itself; otherwise a `DataLoader` does.
+    merges_batches
+        Whether to forecast several batches as one, where they are small: the user asked for no
+        size, and no random numbers are drawn, which would depend on it.
     """
+
+    reads_datasets = False
+    merges_batches = False
 
     def __init__(self, device: torch.device, show_progress: bool) -> None:
         self.device = device
@@ -137,6 +153,16 @@ class DirectPredictor:
 
         return self._run(model, datamodule, step)
 
+    def gathers(self, dataset: Any) -> bool:
+        """Tell whether batches of this dataset are gathered without a `DataLoader`."""
+        is_ours = isinstance(dataset, BatchInferenceDataset) and dataset.is_batched
+        return is_ours and self.reads_datasets
+
+    def predict_values(self, model: PLForecastingModule, datamodule: TorchDataModule) -> np.ndarray:
+        """Return the forecasts of all samples, `(N, n, C, S)`, as Darts arranges them."""
+        values = torch.cat([batch[0] for batch in self.predict(model, datamodule)], dim=1)
+        return np.transpose(values.numpy(), (1, 2, 3, 0))
+
     def encode(self, model: LSTMSeqModule, datamodule: TorchDataModule) -> Tensor:
         """Return the last hidden states `(n_series, H)` of all prediction windows, on the CPU."""
 
@@ -158,13 +184,10 @@ class DirectPredictor:
                 model.to(self.device)
             try:
                 model.on_predict_start()
-                loader = datamodule.predict_dataloader()
+                batches, count = self._batches(datamodule)
                 # a bar for a single batch says nothing, and costs more than the batch
-                is_hidden = not self.show_progress or len(loader) < 2
-                # from a loader itself tqdm takes a second iterator, and random numbers with it
-                batches = iter(loader)
-                if not is_hidden:
-                    batches = tqdm(batches, "Predicting", len(loader))
+                if self.show_progress and count > 1:
+                    batches = tqdm(batches, "Predicting", count)
                 return [
                     step(move_batch(batch, self.device), index)
                     for index, batch in enumerate(batches)
@@ -173,3 +196,20 @@ class DirectPredictor:
                 model.on_predict_end()
                 if model.device.type != "cpu":
                     model.to("cpu")
+
+    def _batches(self, datamodule: TorchDataModule) -> tuple[Iterator[Any], int]:
+        """Return an iterator over the batches, and their number."""
+        dataset, size = datamodule.predict_dataset, datamodule.batch_size
+        if not self.gathers(dataset):
+            loader = datamodule.predict_dataloader()
+            # from a loader itself tqdm takes a second iterator, and random numbers with it
+            return iter(loader), len(loader)
+        assert isinstance(dataset, BatchInferenceDataset)
+        if self.merges_batches:
+            values_per_row = dataset.input_chunk_length * dataset.series[0].n_components
+            size = max(size, _MERGED_VALUES // values_per_row)
+        starts = range(0, len(dataset), size)
+        batches = (
+            dataset.inputs(np.arange(start, min(start + size, len(dataset)))) for start in starts
+        )
+        return batches, len(starts)

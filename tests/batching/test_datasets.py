@@ -597,3 +597,12 @@ def test_samples_of_the_last_horizon(stride: int, max_samples: int | None) -> No
         is_last = start + after > length - after
         repeated = any(np.array_equal(dataset[s].future_target[0], label) for s in chosen)
         assert (sample in chosen or repeated) == is_last
+
+
+def test_only_the_ends_of_long_series_are_copied_for_a_forecast() -> None:
+    series = [TimeSeries.from_values(np.arange(5000.0) + row) for row in range(3)]
+    series.append(series[0])
+    dataset = BatchInferenceDataset(series, n=2, input_chunk_length=24, output_chunk_length=12)
+    assert sum(buffer.points.nbytes for buffer in dataset._buffers.values()) <= 4 * 24 * 8
+    batch = dataset.__getitems__([3, 1])
+    np.testing.assert_array_equal(batch.past_target[:, -1, 0], [4999.0, 5000.0])

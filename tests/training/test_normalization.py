@@ -12,7 +12,11 @@ from darts.utils.likelihood_models.torch import TorchLikelihood
 from torch import Tensor
 
 from darts_lstm_seq.training.likelihoods import raw_parameters, softplus, softplus_inverse
-from darts_lstm_seq.training.normalization import InstanceNorm
+from darts_lstm_seq.training.normalization import (
+    InstanceNorm,
+    mean_and_spread,
+    rounding_error,
+)
 from darts_lstm_seq.training.standardizer import Standardizer
 
 NAN = float("nan")
@@ -105,7 +109,9 @@ def test_windows_are_normalised_by_their_own_past(likelihood: TorchLikelihood | 
 def test_spreads_are_at_least_that_of_the_familys_noise(
     likelihood: TorchLikelihood, least: Callable[..., np.ndarray]
 ) -> None:
-    x = torch.rand(3, 9, 2, dtype=torch.float64) * (1 if likelihood in SHARES else 20)
+    # without a seed nine values would now and then all be rounded to zero, whose noise is none
+    uniform = torch.rand(3, 9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = uniform * (1 if likelihood in SHARES else 20)
     x[1] = x[1, :1]  # constant
     x[2] = x[2].round()
     mean = x.numpy().mean(axis=1, keepdims=True)
@@ -641,3 +647,25 @@ def test_standardizer_travels_with_the_weights() -> None:
 
 def test_standardizer_of_nothing() -> None:
     assert Standardizer(0)(torch.zeros(2, 3, 0)).shape == (2, 3, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e3, 1e6])
+def test_mean_and_spread_are_numpys(level: float, dtype: torch.dtype) -> None:
+    x = (
+        level + _random(40, 24, 2) * torch.logspace(-2, 3, 40, dtype=torch.double)[:, None, None]
+    ).to(dtype)
+    mean, spread = (value[:, 0].numpy() for value in mean_and_spread(x))
+    exact = x.double().numpy()
+    eps = torch.finfo(dtype).eps
+    np.testing.assert_allclose(mean, exact.mean(axis=1), rtol=4 * eps, atol=1e3 * eps)
+    spread_error = 8 * eps * (exact.std(axis=1) + level)
+    assert (np.abs(spread - exact.std(axis=1)) <= spread_error).all()
+
+
+@pytest.mark.parametrize("value", [0.1, 3.3, 1e7, -1e-3])
+def test_a_constant_beside_others_has_its_own_mean_and_no_spread(value: float) -> None:
+    x = torch.cat([torch.full((1, 23, 1), value), _random(5, 23, 1).float()])
+    mean, spread = mean_and_spread(x)
+    assert mean[0].item() == x[0, 0].item()
+    assert spread[0] <= rounding_error(mean[0])
