@@ -27,7 +27,9 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from darts_lstm_seq.comparison.baselines import (
+    FINE_TUNED,
     GLOBAL,
+    GLOBALS,
     TUNED,
     Models,
     check_models,
@@ -112,6 +114,10 @@ class Evaluation:
         """The names of the models."""
         return check_models(self.models)
 
+    def is_global(self, name: str) -> bool:
+        """Whether a model is one network for all series."""
+        return name in GLOBALS and not isinstance(self.models, Mapping)
+
     def make_model(
         self, name: str, season: int, train_length: int, inputs: Inputs
     ) -> ForecastingModel:
@@ -141,7 +147,7 @@ class Evaluation:
 
     def used_covariates(self, name: str, model: ForecastingModel, inputs: Inputs) -> str | None:
         """Return what a model uses of the covariates that there are; `None` if there are none."""
-        _, usable = prepare(model, inputs)
+        _, usable = prepare(model, Inputs(inputs.series) if name == FINE_TUNED else inputs)
         given = {
             "past": inputs.past_covariates is not None,
             "future": inputs.future_covariates is not None,
@@ -178,8 +184,9 @@ class Evaluation:
         start = perf_counter()
         rows, frames = [], []
         with self.alone():
-            if task.model == GLOBAL:
-                found = _limited(partial(evaluate_globally, self, task.inputs, on_fold), task)
+            if self.is_global(task.model):
+                evaluate = partial(evaluate_globally, self, task.model, task.inputs, on_fold)
+                found = _limited(evaluate, task)
                 if isinstance(found, str):
                     found = {key: ({"error": found}, None) for key in task.inputs}
             else:
