@@ -82,7 +82,7 @@ def check_length(name: str, length: int, horizon: int, folds: int, min_folds: in
         repairs.append(f"`folds` to {fitting_folds}")
     for count in (folds, min_folds):
         fitting_horizon = min(length // (count + 2), (length - 4) // count)
-        if fitting_horizon > 0:
+        if 0 < fitting_horizon < horizon:
             more = "" if count == folds else f" and `folds` to {count}"
             repairs.append(f"`horizon` to {fitting_horizon}{more}")
             break

@@ -99,9 +99,9 @@ def check_frequency(parsed: argparse.Namespace, series: Any, trained: str) -> No
     longest = max(every, key=len)
     found = longest.freq_str if longest.has_datetime_index else None
     if found == trained and parsed.file != "-":
-        # quarters that were read as months have no value in two of three
+        # every second month that was read as a month has no value in one of two
         n_known = sum(int((~np.isnan(one.values(copy=False))).any(axis=1).sum()) for one in every)
-        if 2 * n_known < sum(map(len, every)):
+        if 2 * n_known <= sum(len(one) + 1 for one in every):
             with suppress(ValueError):
                 again, *_ = read_inputs(argparse.Namespace(**{**vars(parsed), "freq": None}))
                 others = list(again.values()) if isinstance(again, dict) else [again]

@@ -150,7 +150,7 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     notes = []
     if len(common) < n_scored:
         notes.append(
-            f"means are over the {len(common)} of {n_scored} series that all models scored"
+            f"means are over the {len(common)} of {n_scored} series that all ranked models scored"
         )
     if n_missing:
         notes.append(f"no MASE for {n_missing} of {len(common)} series")
