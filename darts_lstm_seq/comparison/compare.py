@@ -195,7 +195,7 @@ def compare(
         folds = default_folds(every, horizon)
         if folds < DEFAULT_FOLDS:
             needed = steps_needed(horizon, DEFAULT_FOLDS)
-            logger.info(
+            logger.warning(
                 f"`folds` is {folds}, as {DEFAULT_FOLDS} of horizon {horizon} need {needed} steps."
             )
     names = check_models(default_models(len(inputs)) if models is None else models)

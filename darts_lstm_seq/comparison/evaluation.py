@@ -57,6 +57,7 @@ from darts_lstm_seq.tuning.tune import tune
 _WITH_CALENDAR = ("LSTMSeqModel", GLOBAL, TUNED)
 # of the tuned model; its folds lie within the training part, which may be short
 _TRIALS, _MIN_TUNING_FOLDS, _MAX_TUNING_FOLDS = 16, 2, 3
+_PRETRAINED = "darts_lstm_seq.model.pretrained"
 OVER_LIMIT = "TimeoutError: over the time limit"
 
 
@@ -226,7 +227,8 @@ class Evaluation:
         two cores ARIMA took 8 times as long, the LSTM 50 times.
         """
         limit = None if isinstance(self.models, Mapping) else 1
-        with process_lock, threadpool_limits(limit), quiet_logging():
+        # a pre-trained network warns at each forecast that it was not measured: here it is
+        with process_lock, threadpool_limits(limit), quiet_logging(_PRETRAINED):
             yield
 
     def _run_local(

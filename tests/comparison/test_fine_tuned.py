@@ -132,3 +132,10 @@ def test_a_model_of_a_user_may_have_the_name_of_a_network_of_all_series() -> Non
     found = run(shops(), {GLOBAL: NaiveDrift(), FINE_TUNED: NaiveDrift()})
     assert found.scores["error"].isna().all()
     assert len(found.fit(GLOBAL)) == len(LENGTHS)
+
+
+def test_horizons_beyond_the_network_are_forecast_without_a_warning_each(caplog: Any) -> None:
+    names = [FINE_TUNED, "LSTMSeqModel.from_pretrained"]
+    found = compare(shops((90, 80)), 26, names, 1, show_progress=False)
+    assert found.scores["failed"].tolist() == [0, 0]
+    assert not caplog.records

@@ -155,8 +155,7 @@ def test_arima_ranks_series_of_two_years() -> None:
 def test_folds_are_as_many_as_nine_of_ten_series_are_long_enough_for(caplog: Any) -> None:
     naive = ["NaiveDrift"]
     two_years = [shop(index, 24 + 24) for index in range(10)]
-    with caplog.at_level("INFO", logger="darts_lstm_seq.comparison.compare"):
-        found = compare(two_years, 12, naive, show_progress=False)
+    found = compare(two_years, 12, naive, show_progress=False)
     assert (found.scores["folds"] == 2).all()
     assert "`folds` is 2, as 3 of horizon 12 need 60 steps" in caplog.text
     long = [shop(index) for index in range(9)]
