@@ -153,11 +153,10 @@ def compare(
     as far as the length of the series allows; it is trained on quantiles. One network for all
     series is trained on series of the season and the number of components that most have; others
     have a row with the error, and so have those that it cannot be trained on. The pre-trained
-    networks use no covariates. ARIMA is the airline
-    model (0, 1, 1)(0, 1, 1), fitted to the last 500 steps, or (1, 1, 1) without a season or with
-    one of more than 24 steps. The models of `MODELS` run on one
-    thread. Darts models that you pass run with your settings, on one thread if there are several
-    workers.
+    networks use no covariates. ARIMA is the airline model (0, 1, 1)(0, 1, 1), fitted to the last
+    500 steps, or (1, 1, 1) without a season or with one of more than 24 steps. The models of
+    `MODELS` run on one thread. Darts models that you pass run with your settings, on one thread if
+    there are several workers.
 
     The parameters of "LSTMSeqModel (tuned)" are those that `tune` finds on the training part of the
     first fold, so that no scored value takes part in the choice; `fit_seconds` holds the search.
