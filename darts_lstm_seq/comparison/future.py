@@ -17,6 +17,7 @@ from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 
 from darts_lstm_seq.checks import check_positive_integer
+from darts_lstm_seq.comparison.baselines import FINE_TUNED
 from darts_lstm_seq.comparison.conformal import add_interval
 from darts_lstm_seq.comparison.evaluation import Evaluation, filled, prepare
 from darts_lstm_seq.comparison.global_fit import (
@@ -192,13 +193,16 @@ def _fit_one(evaluation: Evaluation, name: str, inputs: Inputs) -> ForecastingMo
 
 
 def _fit_globally(evaluation: Evaluation, name: str, inputs: Mapping[Any, Inputs]) -> Fitted:
+    shortest = 1 if name == FINE_TUNED else evaluation.horizon
     filled_in = {
         key: given
         for key, given in inputs.items()
-        if len(given.series) > evaluation.horizon
-        and not np.isnan(given.series.values(copy=False)).all()
+        if len(given.series) > shortest and not np.isnan(given.series.values(copy=False)).all()
     }
-    without = "ValueError: `series` is shorter than a horizon, or holds only missing values (NaN)."
+    without = (
+        f"ValueError: `series` has fewer than {shortest + 1} time steps, or holds only missing "
+        f"values (NaN)."
+    )
     errors = dict.fromkeys(inputs.keys() - filled_in.keys(), without)
     with evaluation.alone():
         model, unlike = make_global(evaluation, name, filled_in)

@@ -154,11 +154,12 @@ def _kind(evaluation: "Evaluation", inputs: Inputs) -> tuple[int, int, int]:
 def model_error(model: LSTMSeqModel) -> Callable[[Inputs], str | None]:
     """Return a function that says why a network cannot be trained on a series."""
     shortest, length = model.min_input_chunk_length, model.input_chunk_length
-    # the newest windows of pre-trained networks have one label at least
-    horizon = model.output_chunk_length if model.pretrained_season is None else 1
+    horizon = model.output_chunk_length
+    if model.pretrained_season is not None:
+        horizon = 1  # the newest windows have one label at least
 
     def check(inputs: Inputs) -> str | None:
-        series, past, future = inputs
+        series, past, future = _lengthened(model, inputs, shortest + horizon)
         if len(series) < shortest + horizon:
             return (
                 f"ValueError: {len(series)} time steps are too few to train on; "
@@ -184,8 +185,9 @@ def fit_arguments(model: LSTMSeqModel, inputs: Iterable[Inputs]) -> dict[str, An
     if model.pretrained_season is not None:
         # with `max_samples_per_ts`, no window would reach beyond the end of its series
         count = max(_MAX_WINDOWS // len(listed), model.input_chunk_length)
-        newest = count + model.min_input_chunk_length
-        return {"series": [given.series[-newest:] for given in listed]}
+        shortest = model.min_input_chunk_length
+        listed = [_lengthened(model, given, shortest + 1) for given in listed]
+        return {"series": [given.series[-count - shortest :] for given in listed]}
     windows = sum(len(given.series) - model.output_chunk_length for given in listed)
     arguments: dict[str, Any] = {"series": [given.series for given in listed], **_lists(listed)}
     if windows > _MAX_WINDOWS:
@@ -198,8 +200,26 @@ def forecast(
 ) -> list[Forecast]:
     """Return the forecasts of all series, in one go."""
     listed = _of_one_dtype(inputs)
+    shortest = model.min_input_chunk_length
+    listed = [_lengthened(model, given, shortest) for given in listed]
     series = [given.series for given in listed]
     return predict_quantiles(model, horizon, list(levels), series, **_lists(listed))
+
+
+def _lengthened(model: LSTMSeqModel, inputs: Inputs, n_steps: int) -> Inputs:
+    """Return a series that a pre-trained network takes, if it is too short: with missing values.
+
+    Of 12 values, the network of months so makes smaller errors than the one without a season, of 10
+    about the same (the monthly series of the M3 competition, six months ahead).
+    """
+    series = inputs.series
+    n_missing = n_steps - len(series)
+    if n_missing <= 0 or model.pretrained_season is None or inputs.covariates:
+        return inputs
+    if n_missing >= model.min_input_chunk_length:  # no value would be left in the input
+        return inputs
+    missing = np.full((n_missing, series.n_components, 1), np.nan, series.dtype)
+    return Inputs(series.prepend_values(missing))
 
 
 def first_error(errors: Iterable[str | None]) -> str | None:

@@ -83,12 +83,6 @@ def test_short_series_have_the_season_of_the_others(name: str, monkeypatch: Any,
     assert found.scores[["series", "failed"]].to_numpy().tolist() == [[3, 0]]
     assert set(seasons) == {12}
     assert found.per_series["seasonality"].tolist() == [12, 1, 12]  # of MASE, as for other models
-    # a series that is too short for the shortest window has its error, and does not stop others
-    if name == FINE_TUNED:
-        found = run(shops((50, 18, 70)), [name])
-        errors = found.per_series["error"]
-        assert errors.isna().tolist() == [True, False, True]
-        assert "10 time steps are too few to train on; 14 are needed" in errors[1]
 
 
 def test_seasons_without_a_network_take_the_one_without_a_season() -> None:
@@ -139,3 +133,31 @@ def test_horizons_beyond_the_network_are_forecast_without_a_warning_each(caplog:
     found = compare(shops((90, 80)), 26, names, 1, show_progress=False)
     assert found.scores["failed"].tolist() == [0, 0]
     assert not caplog.records
+
+
+def test_series_shorter_than_any_window_take_part() -> None:
+    series = shops((50, 18, 70))  # trained on 10 and 14 steps, and forecast from these
+    found = run(series)
+    assert found.scores["failed"].tolist() == [0]
+    # the future of series that are too short for folds, too; not that of a single value
+    new = {"long": series[0], "new": series[1][:5], "one": series[1][:1]}
+    future = run(new).predict()
+    assert future["series"].tolist() == ["long"] * HORIZON + ["new"] * HORIZON + ["one"]
+    assert "fewer than 2 time steps" in future["error"].iloc[-1]
+    times = future["time"][future["series"] == "new"]
+    assert times.tolist() == following(series[1][:5], HORIZON).tolist()
+    values = future["forecast"][future["series"] == "new"]
+    assert (values - series[1].values()[:5].mean()).abs().max() < 3
+
+
+def test_missing_values_before_a_short_series_change_nothing_of_a_longer_one() -> None:
+    model = LSTMSeqModel.from_pretrained(12)
+    long, short = shops((50, 9))[0], shops((9,))[0]
+    (alone,) = global_fit.forecast(model, [global_fit.Inputs(long)], HORIZON, [0.1, 0.9])
+    both = global_fit.forecast(
+        model, [global_fit.Inputs(one) for one in (long, short)], HORIZON, [0.1, 0.9]
+    )
+    np.testing.assert_allclose(both[0].point.values(), alone.point.values(), rtol=1e-5)
+    expected = model.predict(HORIZON, short.prepend_values(np.full(4, np.nan)))
+    np.testing.assert_allclose(both[1].point.values(), expected.values(), rtol=1e-5)
+    assert both[1].point.time_index.equals(following(short, HORIZON))
