@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from darts_lstm_seq.cli.compare import run_comparison
 from darts_lstm_seq.cli.inputs import FILE_OPTIONS, read_inputs
-from darts_lstm_seq.cli.saved_model import check_frequency, save_model, stored_beside
+from darts_lstm_seq.cli.saved_model import read_like_trained, save_model, stored_beside
 from darts_lstm_seq.files import atomic_write
 
 if TYPE_CHECKING:
@@ -52,21 +52,12 @@ def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
         )
     stored = stored_beside(parsed.model)
     options = stored.get("options", {})
-    trained_freq = options.get("freq")
-    is_given = parsed.freq is not None
     for name, value in options.items():
         if name == "categories" or (name in FILE_OPTIONS and getattr(parsed, name) is None):
             setattr(parsed, name, value)
     if parsed.file is None:
         raise ValueError("forecast --model needs a FILE.csv to forecast.")
-    try:
-        series, past, future_covariates = read_inputs(parsed)
-    except ValueError as error:
-        if is_given or trained_freq is None:
-            raise
-        raise ValueError(f"{error} The model was trained on steps of {trained_freq!r}.") from error
-    if trained_freq is not None:
-        check_frequency(parsed, series, trained_freq)
+    series, past, future_covariates = read_like_trained(parsed, options.get("freq"))
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.future import forecast

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,41 +73,68 @@ def _checksum(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def check_frequency(parsed: argparse.Namespace, series: Any, trained: str) -> None:
-    """Check that a file has steps as long as those that a model was trained on.
+def read_like_trained(parsed: argparse.Namespace, trained: str | None) -> "tuple[Any, Any, Any]":
+    """Return the series of a file, and covariates, if its steps are those that a model knows.
 
     Parameters
     ----------
     parsed
-        The arguments by which it was read.
-    series
-        What was read.
+        The arguments of the command, with the options stored beside the model.
     trained
-        The frequency of what the model was trained on.
+        The frequency of what the model was trained on; `None` if it is not known.
 
     Raises
     ------
     ValueError
-        If it has not.
+        If the file cannot be read, or has steps of another length.
     """
-    import numpy as np
-
+    if trained is None:
+        return read_inputs(parsed)
     from darts_lstm_seq.data.time_axis import is_as_long
 
-    every = list(series.values()) if isinstance(series, dict) else [series]
-    longest = max(every, key=len)
-    found = longest.freq_str if longest.has_datetime_index else None
-    if found == trained and parsed.file != "-":
-        # every second month that was read as a month has no value in one of two
-        n_known = sum(int((~np.isnan(one.values(copy=False))).any(axis=1).sum()) for one in every)
-        if 2 * n_known <= sum(len(one) + 1 for one in every):
-            with suppress(ValueError):
-                again, *_ = read_inputs(argparse.Namespace(**{**vars(parsed), "freq": None}))
-                others = list(again.values()) if isinstance(again, dict) else [again]
-                found = max(others, key=len).freq_str
-    if found is None or not is_as_long(found, trained):
-        what = "no dates" if found is None else f"steps of {found!r}"
-        raise ValueError(
-            f"{parsed.file} has {what}, and the model was trained on steps of {trained!r}. Bring "
-            f"the file to these steps, or train a model on it (forecast without --model)."
-        )
+    try:
+        found = read_inputs(parsed)
+    except ValueError as error:
+        freq = _own_frequency(parsed)
+        if freq is None:
+            raise ValueError(f"{error} The model was trained on steps of {trained!r}.") from error
+    else:
+        freq = _frequency(found[0])
+        if freq == trained and _is_sparse(found[0]):
+            freq = _own_frequency(parsed) or freq
+        if freq is not None and is_as_long(freq, trained):
+            return found
+    what = f"steps of {freq!r}" if freq else "no dates"
+    raise ValueError(
+        f"{parsed.file} has {what}, and the model was trained on steps of {trained!r}. Bring the "
+        f"file to these steps, or train a model on it (forecast without --model)."
+    )
+
+
+def _own_frequency(parsed: argparse.Namespace) -> str | None:
+    """Return the frequency that a file has by itself, if it has one."""
+    if parsed.file == "-":  # read already
+        return None
+    try:
+        series, *_ = read_inputs(argparse.Namespace(**{**vars(parsed), "freq": None}))
+    except ValueError:
+        return None
+    return _frequency(series)
+
+
+def _frequency(series: Any) -> str | None:
+    longest = max(_as_list(series), key=len)
+    return str(longest.freq_str) if longest.has_datetime_index else None
+
+
+def _is_sparse(series: Any) -> bool:
+    """Tell whether at least every second step has no value, as quarters read as months have."""
+    import numpy as np
+
+    every = _as_list(series)
+    known = sum(int((~np.isnan(one.values(copy=False))).any(axis=1).sum()) for one in every)
+    return 2 * known <= sum(len(one) + 1 for one in every)
+
+
+def _as_list(series: Any) -> "list[TimeSeries]":
+    return list(series.values()) if isinstance(series, dict) else [series]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 Result = tuple[dict[str, Any], pd.DataFrame | None]
 
+# steps of the shortest input of any pre-trained network
+_SHORTEST = 4
 # training windows of all series; of more, the newest of each series are used
 _MAX_WINDOWS = 200_000
 
@@ -161,9 +163,10 @@ def model_error(model: LSTMSeqModel) -> Callable[[Inputs], str | None]:
     def check(inputs: Inputs) -> str | None:
         series, past, future = _lengthened(model, inputs, shortest + horizon)
         if len(series) < shortest + horizon:
+            fewest = _fewest(model, inputs) + horizon
             return (
-                f"ValueError: {len(series)} time steps are too few to train on; "
-                f"{shortest + horizon} are needed."
+                f"ValueError: {len(series)} time steps are too few to train on; {fewest} are "
+                f"needed."
             )
         try:
             past_list, future_list = ([one] if one is not None else None for one in (past, future))
@@ -202,8 +205,21 @@ def forecast(
     listed = _of_one_dtype(inputs)
     shortest = model.min_input_chunk_length
     listed = [_lengthened(model, given, shortest) for given in listed]
+    for given in listed:
+        fewest = _fewest(model, given)
+        if len(given.series) < fewest:
+            raise ValueError(
+                f"{len(given.series)} time steps are too few to forecast from; {fewest} are needed."
+            )
     series = [given.series for given in listed]
     return predict_quantiles(model, horizon, list(levels), series, **_lists(listed))
+
+
+def _fewest(model: LSTMSeqModel, inputs: Inputs) -> int:
+    """Return the fewest steps that a model forecasts a series from."""
+    if model.pretrained_season is None or inputs.covariates:
+        return model.min_input_chunk_length
+    return min(_SHORTEST, model.min_input_chunk_length)
 
 
 def _lengthened(model: LSTMSeqModel, inputs: Inputs, n_steps: int) -> Inputs:
@@ -214,9 +230,8 @@ def _lengthened(model: LSTMSeqModel, inputs: Inputs, n_steps: int) -> Inputs:
     """
     series = inputs.series
     n_missing = n_steps - len(series)
-    if n_missing <= 0 or model.pretrained_season is None or inputs.covariates:
-        return inputs
-    if n_missing >= model.min_input_chunk_length:  # no value would be left in the input
+    n_labels = n_steps - model.min_input_chunk_length
+    if n_missing <= 0 or len(series) < _fewest(model, inputs) + n_labels:
         return inputs
     missing = np.full((n_missing, series.n_components, 1), np.nan, series.dtype)
     return Inputs(series.prepend_values(missing))
