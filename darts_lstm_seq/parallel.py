@@ -33,9 +33,18 @@ _CHUNKS_PER_WORKER, _LARGEST_CHUNK = 4, 25
 
 
 @contextmanager
-def quiet_logging() -> Iterator[None]:
-    """Silence Darts and Lightning, whose messages for each fit would hide the progress bar."""
-    loggers = [logging.getLogger(name) for name in ("darts", "pytorch_lightning")]
+def quiet_logging(*others: str) -> Iterator[None]:
+    """Silence Darts and Lightning, whose messages for each fit would hide the progress bar.
+
+    The errors of our checks, which are raised anyway, are not logged either.
+
+    Parameters
+    ----------
+    *others
+        Names of further loggers to silence.
+    """
+    names = ("darts", "pytorch_lightning", "darts_lstm_seq.model.validation", *others)
+    loggers = [logging.getLogger(name) for name in names]
     loggers += [
         logging.getLogger(name)
         # Darts makes the logger of a module when the first error is raised there

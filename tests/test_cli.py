@@ -123,7 +123,7 @@ def test_the_names_of_models_are_those_of_the_library() -> None:
             [],
             "no constant step",
         ),
-        ("day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n", [], "too few for 3 folds"),
+        ("day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n", [], "too few for 1 fold"),
     ],
 )
 def test_a_bad_file_ends_with_one_line_and_code_2(
@@ -143,7 +143,11 @@ def test_a_bad_file_ends_with_one_line_and_code_2(
         (["."], ".: Is a directory"),
         (["--horizon", "-1"], "`horizon` must be an integer >= 1, received -1"),
         (["--horizon", "x"], "argument --horizon: invalid int value: 'x'"),
-        (["--horizon", "200"], "too few for 3 folds of horizon 200, which need 1000"),
+        (["--horizon", "200"], "too few for 1 fold of horizon 200, which needs 600"),
+        (
+            ["--horizon", "200", "--folds", "3"],
+            "too few for 3 folds of horizon 200, which need 1000. Set `horizon` to 105.",
+        ),
         (["--folds", "0"], "`folds` must be an integer >= 1, received 0"),
         (["--models", "Prophet"], "argument --models: invalid choice: 'Prophet'"),
         (["--models"], "argument --models: expected at least one argument"),

@@ -11,6 +11,7 @@ MODELS = [
     "LSTMSeqModel",
     "LSTMSeqModel (global)",
     "LSTMSeqModel (tuned)",
+    "LSTMSeqModel (fine-tuned)",
     "LSTMSeqModel.from_pretrained",
     "ARIMA",
     "ExponentialSmoothing",
@@ -58,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE.pt",
         help="the model.pt of an earlier forecast by an LSTM; one network for many series comes "
-        "from --models 'LSTMSeqModel (global)'",
+        "from --models 'LSTMSeqModel (fine-tuned)'",
     )
     _add_tune(commands)
     return parser
@@ -172,7 +173,9 @@ def _add_fold_options(compare: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="steps to forecast; default: by the frequency (12 months, 14 days, 24 hours, ...)",
     )
-    compare.add_argument("--folds", type=int, default=3, help="number of folds (%(default)s)")
+    compare.add_argument(
+        "--folds", type=int, metavar="N", help="number of folds; default: 3, or as many as fit"
+    )
     compare.add_argument("--seed", type=int, default=42, help="seed of the LSTM (%(default)s)")
 
 
@@ -193,8 +196,8 @@ def _add_model_options(compare: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=MODELS,
         metavar="MODEL",
-        help=f"models to compare, out of {', '.join(MODELS)}; default: all but the tuned one, with "
-        "one network for all series (global) in the place of one for each if there are at least 10",
+        help=f"models to compare, out of {', '.join(MODELS)}; default: all but the tuned one; "
+        "networks for all series (global, fine-tuned) from 10 series on, below one for each",
     )
     compare.add_argument(
         "--out",

@@ -7,6 +7,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from darts_lstm_seq.checks import check_positive_integer, steps_needed
 from darts_lstm_seq.cli.inputs import read_inputs
 from darts_lstm_seq.files import atomic_write
 
@@ -38,16 +39,25 @@ def run_comparison(
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.compare import compare
-    from darts_lstm_seq.comparison.inputs import default_horizon, with_holidays
+    from darts_lstm_seq.comparison.inputs import (
+        DEFAULT_FOLDS,
+        default_folds,
+        default_horizon,
+        with_holidays,
+    )
     from darts_lstm_seq.parallel import backend
 
     mpl.use("Agg")
     parsed.out.mkdir(parents=True, exist_ok=True)
     every = list(series.values()) if isinstance(series, dict) else [series]
-    horizon = parsed.horizon
-    if horizon is None and parsed.folds > 0:
-        horizon = default_horizon(every, parsed.folds)
-    folds = f"{parsed.folds} folds of {horizon} steps"
+    for name in ("horizon", "folds"):
+        if getattr(parsed, name) is not None:
+            check_positive_integer(name, getattr(parsed, name))
+    horizon = parsed.horizon or default_horizon(every, parsed.folds or DEFAULT_FOLDS)
+    n_folds = parsed.folds or default_folds(every, horizon)
+    folds = f"{n_folds} folds of {horizon} steps"
+    if parsed.folds is None and n_folds < DEFAULT_FOLDS:
+        folds += f", as {DEFAULT_FOLDS} need {steps_needed(horizon, DEFAULT_FOLDS)}"
     targets = ", ".join(dict.fromkeys(name for one in every for name in one.components))
     if isinstance(series, dict):
         print(f"to forecast: {targets}; {len(series)} series; {folds}", flush=True)
@@ -64,7 +74,7 @@ def run_comparison(
             series,
             horizon,
             parsed.models,
-            parsed.folds,
+            n_folds,
             parsed.seasonality,
             random_state=parsed.seed,
             n_jobs=parsed.n_jobs,
@@ -83,5 +93,7 @@ def run_comparison(
         for failures, rows in partly.groupby("failures", sort=False):
             print(f"{', '.join(rows['model'])}: no scores for {failures}", file=sys.stderr)
     for _, row in result.scores.dropna(subset=["error"]).iterrows():
-        print(f"{row['model']} has no scores: {row['error']}", file=sys.stderr)
+        is_partly = row.get("failed", len(result.series)) < len(result.series)
+        what = "is not ranked" if is_partly else "has no scores"
+        print(f"{row['model']} {what}: {row['error']}", file=sys.stderr)
     return result

@@ -1,21 +1,19 @@
 """`darts-lstm-seq forecast`: forecast the future by the best model, or by a saved one."""
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darts_lstm_seq.cli.compare import run_comparison
 from darts_lstm_seq.cli.inputs import FILE_OPTIONS, read_inputs
-from darts_lstm_seq.files import atomic_write, read_json, write_json
+from darts_lstm_seq.cli.saved_model import read_like_trained, save_model, stored_beside
+from darts_lstm_seq.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
-    from darts import TimeSeries
 
     from darts_lstm_seq.comparison.compare import Comparison
-    from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 
 
 def run_forecast(parsed: argparse.Namespace) -> int:
@@ -33,7 +31,7 @@ def run_forecast(parsed: argparse.Namespace) -> int:
     if _save_model(parsed, result):
         written += ", model.pt, model.json"
     else:
-        network = "LSTMSeqModel" if len(result.series) == 1 else "'LSTMSeqModel (global)'"
+        network = "LSTMSeqModel" if len(result.series) == 1 else "'LSTMSeqModel (fine-tuned)'"
         print(
             f"no model.pt, as {result.best} is fitted anew each time; --models {network} saves one "
             f"for forecasts without training",
@@ -52,12 +50,14 @@ def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
             f"--model: there is no {parsed.model}. Check the path; a forecast saves a model.pt if "
             f"an LSTM ranks first, or is the only one of --models."
         )
-    for name, value in _stored_options(parsed.model).items():
+    stored = stored_beside(parsed.model)
+    options = stored.get("options", {})
+    for name, value in options.items():
         if name == "categories" or (name in FILE_OPTIONS and getattr(parsed, name) is None):
             setattr(parsed, name, value)
     if parsed.file is None:
         raise ValueError("forecast --model needs a FILE.csv to forecast.")
-    series, past, future_covariates = read_inputs(parsed)
+    series, past, future_covariates = read_like_trained(parsed, options.get("freq"))
     import matplotlib as mpl
 
     from darts_lstm_seq.comparison.future import forecast
@@ -67,7 +67,7 @@ def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
     mpl.use("Agg")
     parsed.out.mkdir(parents=True, exist_ok=True)
     model = LSTMSeqModel.load(str(parsed.model), map_location="cpu")
-    horizon = parsed.horizon or model.output_chunk_length
+    horizon = parsed.horizon or stored.get("horizon") or model.output_chunk_length
     if parsed.holidays:
         future_covariates = with_holidays(series, future_covariates, parsed.holidays, horizon)
     future = forecast(series, model, horizon, interval, past, future_covariates)
@@ -76,34 +76,6 @@ def _forecast_by_model(parsed: argparse.Namespace, interval: float) -> int:
     named = series if isinstance(series, dict) else {0: series}
     print(f"written to {parsed.out}: {_write_future(parsed.out, named, future)}")
     return 0
-
-
-def _stored_options(model: Path) -> dict[str, Any]:
-    """Return the options that `_save_model` stored beside a model.
-
-    Raises
-    ------
-    ValueError
-        If they are damaged, or were stored beside another model.
-    """
-    file = model.with_suffix(".json")
-    if not file.exists():
-        print(f"no {file}: the file is read by the options given here alone", file=sys.stderr)
-        return {}
-    try:
-        stored = read_json(file)
-        if stored["model_sha256"] != _checksum(model):
-            raise ValueError(f"`{file}` belongs to another {model.name}.")
-    except ValueError as error:
-        raise ValueError(
-            f"{error} Repeat the forecast that saved the model, or remove {file.name} and give the "
-            f"options that it was trained with."
-        ) from error
-    return dict(stored["options"])
-
-
-def _checksum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _write_future(out: Path, series: Any, future: "pd.DataFrame") -> str:
@@ -121,20 +93,17 @@ def _write_future(out: Path, series: Any, future: "pd.DataFrame") -> str:
 def _save_model(parsed: argparse.Namespace, result: "Comparison") -> bool:
     """Save a network that forecasts other values without training; classical models do not."""
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+    from darts_lstm_seq.model.pretrained_networks import networks
 
     model = result.fit()
+    if isinstance(model, dict) and all(
+        getattr(one, "is_zero_shot", False) for one in model.values()
+    ):
+        # each series had its own; one chooses the network of each by itself
+        season = parsed.seasonality if parsed.seasonality in networks() else None
+        model = LSTMSeqModel.from_pretrained(season)
     if not isinstance(model, LSTMSeqModel):
         return False
-    save_model(parsed, model, next(iter(result.series.values())))
+    horizon = int(result.scores["horizon"].iloc[0])
+    save_model(parsed, model, next(iter(result.series.values())), horizon)
     return True
-
-
-def save_model(parsed: argparse.Namespace, model: "LSTMSeqModel", series: "TimeSeries") -> None:
-    """Write model.pt, and the options of the file that it was trained on as model.json."""
-    file = parsed.out / "model.pt"
-    model.save(str(file))
-    options = {name: getattr(parsed, name) for name in FILE_OPTIONS}
-    options["value"] = options["value"] or list(series.components)
-    options["categories"] = parsed.categories
-    # tied to the model: a process that is killed before this line leaves the options of another
-    write_json(file.with_suffix(".json"), {"options": options, "model_sha256": _checksum(file)})

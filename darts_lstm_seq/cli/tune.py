@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from darts_lstm_seq.cli.forecast import save_model
+from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.cli.inputs import read_inputs
+from darts_lstm_seq.cli.saved_model import save_model
 from darts_lstm_seq.files import atomic_write
 
 _BUDGET = 60.0
@@ -17,7 +18,12 @@ def run_tune(parsed: argparse.Namespace) -> int:
     series, past, future = read_inputs(parsed)
     import matplotlib as mpl
 
-    from darts_lstm_seq.comparison.inputs import default_horizon, with_holidays
+    from darts_lstm_seq.comparison.inputs import (
+        DEFAULT_FOLDS,
+        default_folds,
+        default_horizon,
+        with_holidays,
+    )
     from darts_lstm_seq.comparison.results_folder import ResultsFolder
     from darts_lstm_seq.tuning.tune import tune
 
@@ -26,17 +32,19 @@ def run_tune(parsed: argparse.Namespace) -> int:
     every = list(series.values()) if isinstance(series, dict) else [series]
     horizon = parsed.horizon
     if horizon is None:
-        horizon = default_horizon(every, max(parsed.folds, 2))
+        horizon = default_horizon(every, max(parsed.folds or DEFAULT_FOLDS, 2))
+    check_positive_integer("horizon", horizon)
+    folds = max(default_folds(every, horizon), 2) if parsed.folds is None else parsed.folds
     if parsed.holidays:
         future = with_holidays(series, future, parsed.holidays, horizon)
     no_limit = parsed.budget is None and parsed.trials is None
-    print(f"to forecast: {horizon} steps; {parsed.folds} folds", flush=True)
+    print(f"to forecast: {horizon} steps; {folds} folds", flush=True)
     found = tune(
         series,
         horizon,
         budget=_BUDGET if no_limit else parsed.budget,
         n_trials=parsed.trials,
-        folds=parsed.folds,
+        folds=folds,
         past_covariates=past,
         future_covariates=future,
         study=None if parsed.study is None else _open_study(parsed.study, parsed.seed),
@@ -50,7 +58,7 @@ def run_tune(parsed: argparse.Namespace) -> int:
     ResultsFolder(parsed.out).write_tables({"tuning.csv": found.table})
     with atomic_write(parsed.out / "tuning.png") as temporary:
         found.plot().savefig(temporary, dpi=150)
-    save_model(parsed, found.model, every[0])
+    save_model(parsed, found.model, every[0], horizon)
     print(f"written to {parsed.out}: tuning.csv, tuning.png, model.pt, model.json")
     return 0
 

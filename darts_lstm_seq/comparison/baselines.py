@@ -21,13 +21,17 @@ from darts_lstm_seq.model.seasons import usable_seasonality
 
 Models = Sequence[str] | Mapping[str, ForecastingModel] | None
 
-# one network for all series of a comparison: a global model
-GLOBAL = "LSTMSeqModel (global)"
+# one network for all series of a comparison, a global model: trained from random weights, and from
+# pre-trained ones, without covariates
+GLOBAL, FINE_TUNED = "LSTMSeqModel (global)", "LSTMSeqModel (fine-tuned)"
+GLOBALS = (GLOBAL, FINE_TUNED)
 # parameters are tuned on the training part of the first fold, see `Evaluation.make_model`
 TUNED = "LSTMSeqModel (tuned)"
 # of at least so many series, by default
 MIN_GLOBAL_SERIES = 10
 
+# a comparison trains on no fewer steps
+_SHORTEST_ARIMA_TRAINING = 4
 # with a longer season, one fit of the state space model takes minutes
 _LONGEST_ARIMA_SEASON = 24
 # of two years of hours one fit took 140 s, of their last 500 steps it takes 7, equally accurate
@@ -62,10 +66,13 @@ class RecentARIMA(ARIMA):
 
 
 def _arima(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
-    # the airline model for seasonal series, ARIMA(1, 1, 1) for others
+    # the airline model for seasonal series, ARIMA(1, 1, 1) for others; by Darts' lower limit of 30
+    # steps, short series would have no rank
     if 1 < season <= _LONGEST_ARIMA_SEASON:
-        return RecentARIMA(p=0, d=1, q=1, seasonal_order=(0, 1, 1, season))
-    return ARIMA(p=1, d=1, q=1)
+        shortest = max(2 * season, _SHORTEST_ARIMA_TRAINING)
+        order = (0, 1, 1, season)
+        return RecentARIMA(p=0, d=1, q=1, seasonal_order=order, min_train_length=shortest)
+    return ARIMA(p=1, d=1, q=1, min_train_length=_SHORTEST_ARIMA_TRAINING)
 
 
 def _exponential_smoothing(
@@ -117,12 +124,21 @@ def _pretrained(season: int, horizon: int, length: int, random_state: int) -> Fo
     )
 
 
+def _fine_tuned(season: int, horizon: int, length: int, random_state: int) -> ForecastingModel:
+    return LSTMSeqModel.from_pretrained(
+        season if season in networks() else 1,
+        random_state=random_state,
+        pl_trainer_kwargs=dict(QUIET_TRAINER),
+    )
+
+
 # each creates a model for a season, a horizon and a training length, all in time steps, and a seed;
 # for the model of all series, it is the length of the shortest
 MODELS: dict[str, Callable[[int, int, int, int], ForecastingModel]] = {
     "LSTMSeqModel": _lstm,
     GLOBAL: _global_lstm,
     TUNED: _lstm,
+    FINE_TUNED: _fine_tuned,
     "LSTMSeqModel.from_pretrained": _pretrained,
     "ARIMA": _arima,
     "ExponentialSmoothing": _exponential_smoothing,
@@ -159,9 +175,9 @@ def check_models(models: Models) -> list[str]:
 
 
 def default_models(n_series: int) -> list[str]:
-    """Return the names of the default models: with many series, one network for all of them."""
-    left_out = "LSTMSeqModel" if n_series >= MIN_GLOBAL_SERIES else GLOBAL
-    return [name for name in _UNTUNED if name != left_out]
+    """Return the names of the default models: with many series, networks for all of them."""
+    left_out = ("LSTMSeqModel",) if n_series >= MIN_GLOBAL_SERIES else GLOBALS
+    return [name for name in _UNTUNED if name not in left_out]
 
 
 def make_model(models: Models, name: str, *sizes: int) -> ForecastingModel:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 from darts import TimeSeries
+from darts.logging import get_logger
 
-from darts_lstm_seq.checks import check_positive_integer
+from darts_lstm_seq.checks import check_positive_integer, steps_needed
 from darts_lstm_seq.comparison.baselines import (
     MODELS,
     Models,
@@ -25,8 +26,10 @@ from darts_lstm_seq.comparison.earlier_results import warn_of_other_results
 from darts_lstm_seq.comparison.evaluation import Evaluation
 from darts_lstm_seq.comparison.identity import check_name, describe_parameters
 from darts_lstm_seq.comparison.inputs import (
+    DEFAULT_FOLDS,
     Series,
     calendar_encoders,
+    default_folds,
     default_horizon,
     inputs_by_name,
 )
@@ -46,6 +49,8 @@ from darts_lstm_seq.parallel import count_workers
 
 __all__ = ["MODELS", "Comparison", "compare"]
 
+logger = get_logger(__name__)
+
 
 # PyArrow's strings, which pandas 3 takes where it finds PyArrow, hold no lone surrogates
 @pd.option_context("mode.string_storage", "python")
@@ -53,7 +58,7 @@ def compare(
     series: Series | Any,
     horizon: int | None = None,
     models: Models = None,
-    folds: int = 3,
+    folds: int | None = None,
     seasonality: int | None = None,
     show_progress: bool = True,
     n_jobs: int | None = None,
@@ -79,14 +84,16 @@ def compare(
         integer index, and less for short series.
     models
         Names out of `MODELS`, or a mapping of names to Darts models. By default all of `MODELS` but
-        "LSTMSeqModel (tuned)", with one network for all series ("LSTMSeqModel (global)") in the
-        place of one network for each ("LSTMSeqModel") if there are at least 10.
+        "LSTMSeqModel (tuned)". If there are at least 10 series, one network for each
+        ("LSTMSeqModel") makes room for two for all of them: one trained from nothing
+        ("LSTMSeqModel (global)"), and a pre-trained one ("LSTMSeqModel (fine-tuned)").
         `baseline_models` creates those of `MODELS`, to be changed or to stand beside your own.
         Univariate models are fitted to each component separately. Models with a likelihood are
         scored by the median of their forecast.
     folds
         Number of folds. Fold k = 1, 2, ... trains on all but the last ``folds - k + 1`` horizons of
-        the series.
+        the series. By default 3, or as many as fit: the first training part has two horizons, so
+        that three folds of 12 months need 60. Of many series, nine of ten must be long enough.
     seasonality
         Number of time steps of a season, for MASE and the models of `MODELS`. By default it follows
         from the frequency: a year for steps longer than days (12 months, 4 quarters, 52 weeks), a
@@ -145,11 +152,11 @@ def compare(
     The input window of the default `LSTMSeqModel` covers three seasons and at least two horizons,
     as far as the length of the series allows; it is trained on quantiles. One network for all
     series is trained on series of the season and the number of components that most have; others
-    have a row with the error, and so have those that it cannot be trained on. ARIMA is the airline
-    model (0, 1, 1)(0, 1, 1), fitted to the last 500 steps, or (1, 1, 1) without a season or with
-    one of more than 24 steps. The models of `MODELS` run on one
-    thread. Darts models that you pass run with your settings, on one thread if there are several
-    workers.
+    have a row with the error, and so have those that it cannot be trained on. The pre-trained
+    networks use no covariates. ARIMA is the airline model (0, 1, 1)(0, 1, 1), fitted to the last
+    500 steps, or (1, 1, 1) without a season or with one of more than 24 steps. The models of
+    `MODELS` run on one thread. Darts models that you pass run with your settings, on one thread if
+    there are several workers.
 
     The parameters of "LSTMSeqModel (tuned)" are those that `tune` finds on the training part of the
     first fold, so that no scored value takes part in the choice; `fit_seconds` holds the search.
@@ -177,12 +184,22 @@ def compare(
     if is_frame(series):
         series = series_from_frame(series)
     inputs = inputs_by_name(series, past_covariates, future_covariates)
-    check_positive_integer("folds", folds)
+    every = [given.series for given in inputs.values()]
+    if folds is not None:
+        check_positive_integer("folds", folds)
     if horizon is None:
-        horizon = default_horizon([given.series for given in inputs.values()], folds)
+        horizon = default_horizon(every, folds or DEFAULT_FOLDS)
+    check_positive_integer("horizon", horizon)
+    if folds is None:
+        folds = default_folds(every, horizon)
+        if folds < DEFAULT_FOLDS:
+            needed = steps_needed(horizon, DEFAULT_FOLDS)
+            logger.warning(
+                f"`folds` is {folds}, as {DEFAULT_FOLDS} of horizon {horizon} need {needed} steps."
+            )
     names = check_models(default_models(len(inputs)) if models is None else models)
     evaluation = Evaluation(
-        check_positive_integer("horizon", horizon),
+        horizon,
         folds,
         models if isinstance(models, Mapping) else names,
         None if seasonality is None else check_positive_integer("seasonality", seasonality),

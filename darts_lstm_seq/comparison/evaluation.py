@@ -20,7 +20,9 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from darts_lstm_seq.comparison.baselines import (
+    FINE_TUNED,
     GLOBAL,
+    GLOBALS,
     TUNED,
     Models,
     check_models,
@@ -43,6 +45,7 @@ from darts_lstm_seq.tuning.tune import tune
 _WITH_CALENDAR = ("LSTMSeqModel", GLOBAL, TUNED)
 # of the tuned model; its folds lie within the training part, which may be short
 _TRIALS, _MIN_TUNING_FOLDS, _MAX_TUNING_FOLDS = 16, 2, 3
+_PRETRAINED = "darts_lstm_seq.model.pretrained"
 
 
 class Task(NamedTuple):
@@ -99,6 +102,10 @@ class Evaluation:
         """The names of the models."""
         return check_models(self.models)
 
+    def is_global(self, name: str) -> bool:
+        """Whether a model is one network for all series."""
+        return name in GLOBALS and not isinstance(self.models, Mapping)
+
     def make_model(
         self, name: str, season: int, train_length: int, inputs: Inputs
     ) -> ForecastingModel:
@@ -128,7 +135,7 @@ class Evaluation:
 
     def used_covariates(self, name: str, model: ForecastingModel, inputs: Inputs) -> str | None:
         """Return what a model uses of the covariates that there are; `None` if there are none."""
-        _, usable = prepare(model, inputs)
+        _, usable = prepare(model, Inputs(inputs.series) if name == FINE_TUNED else inputs)
         given = {
             "past": inputs.past_covariates is not None,
             "future": inputs.future_covariates is not None,
@@ -165,9 +172,10 @@ class Evaluation:
         start = perf_counter()
         rows, frames = [], []
         with self.alone():
-            if task.model == GLOBAL:
+            if self.is_global(task.model):
                 end = None if task.seconds is None else start + task.seconds
-                found = within_limit(partial(evaluate_globally, self, task.inputs, on_fold), end)
+                evaluate = partial(evaluate_globally, self, task.model, task.inputs, on_fold)
+                found = within_limit(evaluate, end)
                 if isinstance(found, str):
                     found = {key: ({"error": found}, None) for key in task.inputs}
             else:
@@ -202,5 +210,6 @@ class Evaluation:
         two cores ARIMA took 8 times as long, the LSTM 50 times.
         """
         limit = None if isinstance(self.models, Mapping) else 1
-        with process_lock, threadpool_limits(limit), quiet_logging():
+        # a pre-trained network warns at each forecast that it was not measured: here it is
+        with process_lock, threadpool_limits(limit), quiet_logging(_PRETRAINED):
             yield

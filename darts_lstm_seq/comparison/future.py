@@ -17,10 +17,15 @@ from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 
 from darts_lstm_seq.checks import check_positive_integer
-from darts_lstm_seq.comparison.baselines import GLOBAL
+from darts_lstm_seq.comparison.baselines import FINE_TUNED
 from darts_lstm_seq.comparison.conformal import add_interval
 from darts_lstm_seq.comparison.evaluation import Evaluation
-from darts_lstm_seq.comparison.global_fit import fit_arguments, make_global, model_error
+from darts_lstm_seq.comparison.global_fit import (
+    fit_arguments,
+    make_global,
+    model_error,
+    seen_by,
+)
 from darts_lstm_seq.comparison.global_fit import forecast as forecast_globally
 from darts_lstm_seq.comparison.inputs import Inputs, Series, inputs_by_name
 from darts_lstm_seq.comparison.preparation import filled, prepare
@@ -139,8 +144,8 @@ def fit_models(
     n_jobs
         Number of processes for many series.
     """
-    if name == GLOBAL:
-        return _fit_globally(evaluation, inputs)
+    if evaluation.is_global(name):
+        return _fit_globally(evaluation, name, seen_by(name, inputs))
     names = list(inputs)
     chunks = [
         [inputs[names[index]] for index in indices]
@@ -188,17 +193,20 @@ def _fit_one(evaluation: Evaluation, name: str, inputs: Inputs) -> ForecastingMo
     return model.untrained_model().fit(filled(given, inputs.series), **covariates)
 
 
-def _fit_globally(evaluation: Evaluation, inputs: Mapping[Any, Inputs]) -> Fitted:
+def _fit_globally(evaluation: Evaluation, name: str, inputs: Mapping[Any, Inputs]) -> Fitted:
+    shortest = 1 if name == FINE_TUNED else evaluation.horizon
     filled_in = {
         key: given
         for key, given in inputs.items()
-        if len(given.series) > evaluation.horizon
-        and not np.isnan(given.series.values(copy=False)).all()
+        if len(given.series) > shortest and not np.isnan(given.series.values(copy=False)).all()
     }
-    without = "ValueError: `series` is shorter than a horizon, or holds only missing values (NaN)."
+    without = (
+        f"ValueError: `series` has fewer than {shortest + 1} time steps, or holds only missing "
+        f"values (NaN)."
+    )
     errors = dict.fromkeys(inputs.keys() - filled_in.keys(), without)
     with evaluation.alone():
-        model, _, unlike = make_global(evaluation, filled_in)
+        model, unlike = make_global(evaluation, name, filled_in)
         errors |= unlike
         check = model_error(model)
         errors |= {

@@ -8,6 +8,12 @@ import pandas as pd
 from darts import TimeSeries, concatenate
 from darts.utils.timeseries_generation import holidays_timeseries
 
+from darts_lstm_seq.checks import steps_needed
+
+# folds of a comparison of series that are long enough
+DEFAULT_FOLDS = 3
+_SHARE_WITH_FOLDS = 0.9
+
 Series = TimeSeries | Sequence[TimeSeries] | Mapping[Any, TimeSeries]
 
 
@@ -142,6 +148,27 @@ def calendar_encoders(series: TimeSeries) -> dict[str, Any]:
 
 def _days_per_step(series: TimeSeries) -> float:
     return (series.duration / max(1, len(series) - 1)).total_seconds() / 86400
+
+
+def default_folds(series: Sequence[TimeSeries], horizon: int) -> int:
+    """Return how many folds nine of ten series are long enough for, up to three.
+
+    Series that are too short for one do not count.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> from darts_lstm_seq.comparison.inputs import default_folds
+    >>> [default_folds([sine_timeseries(length=length)], 12) for length in (60, 48, 36, 24)]
+    [3, 2, 1, 1]
+    """
+    lengths = [len(one) for one in series]
+    usable = [length for length in lengths if length >= steps_needed(horizon, 1)]
+    for folds in range(DEFAULT_FOLDS, 1, -1):
+        fitting = sum(length >= steps_needed(horizon, folds) for length in usable)
+        if usable and fitting >= _SHARE_WITH_FOLDS * len(usable):
+            return folds
+    return 1
 
 
 def default_horizon(series: Sequence[TimeSeries], folds: int) -> int:

@@ -43,14 +43,14 @@ class Comparison:
         models that give intervals), `covariates` (those that a model used, if there are any),
         `note` (why MASE is missing or leaves out a component, where it is missing, RMSE ranks;
         which folds are scored in part only), `error` (why a model has no scores), and package
-        versions. For many series: means
-        over the series that all successful models scored, the number `series` of these, and the
-        number `failed` of series without scores of this model; `RMSE` and `seasonality`, which are
-        not comparable between series, are left out; `win_rate` and `skill_score` against seasonal
-        naive with limits (see `skill.py`) if it is among the models; `failures`, why series failed.
-        One network for all series has the seconds of its fit divided by their number. With three
-        models or more, there are rows for the mean of their forecasts, and for the mean of the
-        better half by earlier folds.
+        versions. For many series: means over the series that all ranked models scored, the number
+        `series` of these, and the number `failed` of series without scores of this model; a model
+        that scored fewer than half of those that any model scored is not ranked, and has an
+        `error`; `RMSE` and `seasonality`, which are not comparable between series, are left out;
+        `win_rate` and `skill_score` against seasonal naive with limits (see `skill.py`) if it is
+        among the models; `failures`, why series failed. One network for all series has the seconds
+        of its fit divided by their number. With three models or more, there are rows for the mean
+        of their forecasts, and for the mean of the better half by earlier folds.
     per_series
         A row per series, in their order, and model, the best MASE first: the columns of `scores`
         for one series, and `series`, its name or index.
@@ -123,10 +123,10 @@ class Comparison:
         Returns
         -------
         ForecastingModel or dict
-            The fitted model of one series, or of all: `LSTMSeqModel (global)` is one network. Other
-            models of many series are fitted to each, and returned by the names of the series; those
-            that cannot be fitted are left out, and have their error in `predict`. An `LSTMSeqModel`
-            forecasts quantiles.
+            The fitted model of one series, or of all: `LSTMSeqModel (global)` and `LSTMSeqModel
+            (fine-tuned)` are one network each. Other models of many series are fitted to each, and
+            returned by the names of the series; those that cannot be fitted are left out, and have
+            their error in `predict`. An `LSTMSeqModel` forecasts quantiles.
 
         Raises
         ------

@@ -11,6 +11,7 @@ import pandas as pd
 from darts import TimeSeries
 from darts.metrics import mase, rmse, smape
 
+from darts_lstm_seq.checks import check_length
 from darts_lstm_seq.comparison.quantiles import Forecast
 
 # of the interval of 80 %, and of the deciles
@@ -35,12 +36,7 @@ def check_series(series: TimeSeries, horizon: int, folds: int) -> None:
     ValueError
         If it is too short, constant, entirely missing or infinite somewhere.
     """
-    needed = folds * horizon + max(2 * horizon, 4)
-    if len(series) < needed:
-        raise ValueError(
-            f"`series` has {len(series)} time steps, too few for {folds} folds of horizon "
-            f"{horizon}, which need {needed}. Lower `horizon` or `folds`."
-        )
+    check_length("`series`", len(series), horizon, folds)
     values = series.values(copy=False)
     if np.isnan(values).all():
         raise ValueError("`series` holds nothing but missing values (NaN).")

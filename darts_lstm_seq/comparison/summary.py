@@ -16,6 +16,8 @@ from darts_lstm_seq.comparison.skill import BASELINE, skill_columns
 _POSITION = "model_position"
 _MEANS = ["MASE", "sMAPE", *INTERVAL_SCORES, "fit_seconds", "predict_seconds"]
 _MOST_REASONS = 3
+# models that score fewer of the series that any model scores are not ranked
+_LEAST_SHARE = 0.5
 
 
 def versions() -> dict[str, str]:
@@ -90,8 +92,9 @@ def _reasons(errors: pd.Series) -> Any:
     """Say why series failed: one error of each kind, and how many there are of it."""
     kinds: dict[str, list[str]] = {}
     for error in errors.dropna():
-        # errors of one kind differ in numbers, names and dates
-        kinds.setdefault(re.sub(r"'[^']*'|[\d.:-]+", "", error), []).append(error)
+        # errors of one kind differ in numbers, names and dates, and in their repair
+        cause = error.partition(". ")[0]
+        kinds.setdefault(re.sub(r"'[^']*'|[\d.:-]+", "", cause), []).append(error)
     ranked = sorted(kinds.values(), key=len, reverse=True)[:_MOST_REASONS]
     return "; ".join(f"{len(alike)} series: {alike[0]}" for alike in ranked) or np.nan
 
@@ -109,8 +112,13 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(model=list(map(models.index, table["model"])))
     stopped = set(table["model"][is_over_limit(table)])
     scored = table[table["RMSE"].notna() & ~table["model"].isin(stopped)]
+    # a model that failed on most series must not decide on which the others are ranked
+    n_scored = scored["series"].nunique()
+    of_models = scored.groupby("model").size()
+    rare = of_models[of_models < _LEAST_SHARE * n_scored]
+    scored = scored[~scored["model"].isin(rare.index)]
     counts = scored.groupby("series", dropna=False).size()
-    # a model that failed on the difficult series must not win by that
+    # and one that failed on the difficult series must not win by that
     common = counts.index[counts == scored["model"].nunique()]
     means = scored[scored["series"].isin(common)].groupby("model")
     rows = table.groupby("model", sort=False)
@@ -139,7 +147,13 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     n_missing = scored.loc[
         scored["MASE"].isna() & scored["series"].isin(common), "series"
     ].nunique()
-    notes = [f"no MASE for {n_missing} of {len(common)} series"] if n_missing else []
+    notes = []
+    if len(common) < n_scored:
+        notes.append(
+            f"means are over the {len(common)} of {n_scored} series that all ranked models scored"
+        )
+    if n_missing:
+        notes.append(f"no MASE for {n_missing} of {len(common)} series")
     n_partly = table.loc[table["note"].notna() & _is_partly_scored(table), "series"].nunique()
     if n_partly:
         notes.append(f"{n_partly} series with missing values are scored in part")
@@ -149,6 +163,8 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     summary["error"] = rows["error"].first().where(summary["failed"] == n_series)
     for model in stopped:
         summary.loc[model, "error"] = f"{OVER_LIMIT} after {rows['RMSE'].count()[model]} series"
+    for model, count in rare.items():
+        summary.loc[model, "error"] = f"no more than {count} of {n_scored} series have scores"
     summary.loc[summary["error"].notna(), "series"] = 0
     ranked = summary.sort_values(["MASE", "sMAPE"], kind="stable").reset_index()
     return ranked.assign(model=[models[number] for number in ranked["model"]], **versions())

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from darts_lstm_seq.comparison.baselines import GLOBAL
 from darts_lstm_seq.comparison.ensemble import ENSEMBLES, ensemble_forecasts, score_ensembles
 from darts_lstm_seq.comparison.evaluation import Evaluated, Evaluation, Task, TimedTasks
 from darts_lstm_seq.comparison.identity import fingerprint
@@ -82,7 +81,7 @@ class Work:
         """Return the tasks of which not all rows are there, one model after the other."""
         tasks = []
         for model in self.evaluation.names:
-            is_global = model == GLOBAL
+            is_global = self.evaluation.is_global(model)
             keys = [key + self._suffix for key in self._keys] if is_global else self._keys
             missing = [key for key in keys if (key, model) not in finished]
             if is_global and missing:

@@ -81,7 +81,7 @@ def values_by_time(
             )
         frame = pd.DataFrame(found, index=times.rename(time))
         if keys:
-            frame.index = pd.MultiIndex.from_arrays([names[whose], times])
+            frame.index = pd.MultiIndex.from_arrays([names[whose], times.rename(time)])
         return frame.iloc[np.lexsort((times, whose))]  # series in the order of their first lines
 
 

@@ -107,3 +107,21 @@ def _advice(times: pd.DatetimeIndex) -> str:
                 missing = f"{len(regular) - len(times)} of {len(regular)}"
                 return f"freq={freq!r} fits (--freq {freq}), with {missing} dates missing."
     return "Name the frequency that they have (freq=, --freq: MS, W-MON, D, h, ...)."
+
+
+def is_as_long(freq: str, other: str) -> bool:
+    """Tell whether two frequencies have steps of about one length.
+
+    Days and business days do: a file without a week end does not tell them apart.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.data.time_axis import is_as_long
+    >>> is_as_long("MS", "ME"), is_as_long("MS", "W-SUN")
+    (True, False)
+    """
+    lengths = [
+        pd.date_range("2000-01-01", periods=100, freq=one).to_series().diff().mean()
+        for one in (freq, other)
+    ]
+    return bool(max(lengths) < 1.5 * min(lengths))

@@ -703,13 +703,23 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
         max_samples_per_ts: int | None,
         stride: int = 1,
     ) -> TorchTrainingDataset:
-        n_unknown = 0
+        n_unknown, n_input = 0, self.min_input_chunk_length + self.output_chunk_shift
         is_plain = not (past_covariates or future_covariates or sample_weight or max_samples_per_ts)
         is_training = not isinstance(series, ValidationSeries)
         if self.pretrained_season is not None and is_plain and is_training and stride == 1:
             # the labels of the newest windows, which matter most, are known in part
             n_unknown = self.output_chunk_length - 1
             series = pretrained.extend(series, n_unknown, self.min_input_chunk_length + 1)
+        else:
+            others = (
+                "lower `output_chunk_length` or `input_chunk_length`, of which (min, max) takes "
+                "short series beside long ones"
+                if self.pretrained_season is None
+                else f"fit without covariates, encoders, weights, `stride` and "
+                f"`max_samples_per_ts`: then {n_input + 1} steps are enough"
+            )
+            repair = f"Leave it out, or {others}."
+            validation.check_lengths(series, n_input, self.output_chunk_length, repair)
         dataset = BatchTrainingDataset(
             series=series,
             past_covariates=past_covariates,

@@ -21,6 +21,7 @@ from darts_lstm_seq.model.backtest import select_series
 from darts_lstm_seq.model.defaults import FINE_TUNING_BATCH_SIZE
 from darts_lstm_seq.model.pretrained_networks import networks
 from darts_lstm_seq.model.seasons import detect_season, find_seasonality
+from darts_lstm_seq.model.validation import check_lengths
 
 if TYPE_CHECKING:
     from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
@@ -236,14 +237,7 @@ def extend(series: Sequence[TimeSeries], n_steps: int, shortest: int) -> list[Ti
     ValueError
         If a series has fewer than `shortest` steps, naming its index.
     """
-    for index, target in enumerate(series):
-        if len(target) < shortest:
-            raise_log(
-                ValueError(
-                    f"`series` at index {index} is too short to be trained on: it has "
-                    f"{len(target)} steps, and {shortest} are needed. Leave it out."
-                )
-            )
+    check_lengths(series, shortest - 1, 1, "Leave it out.")
     return [
         target.append_values(
             np.full((n_steps, target.n_components, target.n_samples), np.nan, target.dtype)

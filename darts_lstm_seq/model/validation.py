@@ -1,9 +1,10 @@
 """Checks of parameters and series before training or prediction starts.
 
-Lengths, components, frequencies and covariate spans are checked by Darts. This file adds the checks
-without which training ends in NaN: infinite values, missing values that are not masked, windows
-without a single value, labels all of which are missing. Every error names the argument
-(`val_series` and so on for validation data), the series index, the component and the first time.
+Components, frequencies and covariate spans are checked by Darts, and so are lengths before a
+prediction. This file adds lengths before a training, with a repair, and the checks without which
+training ends in NaN: infinite values, missing values that are not masked, windows without a single
+value, labels all of which are missing. Every error names the argument (`val_series` and so on for
+validation data), the series index, the component and the first time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from darts import TimeSeries
 from darts.logging import raise_log
 from darts.utils.likelihood_models.torch import TorchLikelihood
 
+from darts_lstm_seq.batching.datasets import ValidationSeries
 from darts_lstm_seq.checks import check_positive_integer
 from darts_lstm_seq.training.likelihoods import unsupported
 
@@ -227,6 +229,36 @@ def check_windows(
                     f"{target.components[component]!r} in the input window of {length} steps that "
                     f"ends at {last}. Fill the gap, leave this part of the series out, or choose "
                     f"an `input_chunk_length` longer than the gap."
+                )
+            )
+
+
+def check_lengths(series: Series, n_input: int, n_labels: int, repair: str) -> None:
+    """Refuse series that are shorter than a training window.
+
+    Parameters
+    ----------
+    series
+        The targets.
+    n_input, n_labels
+        Number of steps of the shortest window before those that it forecasts, and of these.
+    repair
+        What the error says that can be done.
+
+    Raises
+    ------
+    ValueError
+        Naming the index of the first that is too short, its length and the length needed.
+    """
+    prefix = "val_" if isinstance(series, ValidationSeries) else ""
+    needed = n_input + n_labels
+    for index, one in enumerate(series):
+        if len(one) < needed:
+            raise_log(
+                ValueError(
+                    f"`{prefix}series` at index {index} is too short to be trained on: it has "
+                    f"{len(one)} steps, and {needed} are needed ({n_input} of input, {n_labels} to "
+                    f"forecast). {repair}"
                 )
             )
 

@@ -14,7 +14,7 @@ import numpy as np
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 
-from darts_lstm_seq.checks import check_positive_integer
+from darts_lstm_seq.checks import check_length, check_positive_integer
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.seasons import usable_seasonality
 
@@ -61,14 +61,12 @@ class Folds:
                     f"`{name}` has {len(covariates)} series, `series` {len(self.series)}; give one "
                     f"for each."
                 )
-        needed = self.count * horizon + max(2 * horizon, 4)
         for index, one in enumerate(self.series):
-            if len(one) < needed:
-                raise ValueError(
-                    f"`series` at index {index} has {len(one)} time steps, too few for {count} "
-                    f"folds of horizon {horizon}, which need {needed}. Lower `folds` or `horizon`, "
-                    f"or leave this series out."
-                )
+            try:
+                check_length(f"`series` at index {index}", len(one), horizon, count, min_folds=2)
+            except ValueError as error:
+                more = " Or leave this series out." if len(self.series) > 1 else ""
+                raise ValueError(f"{error}{more}") from None
         self.train_length = min(map(len, self.series)) - self.count * horizon
         self.season = usable_seasonality(self.series[0], self.train_length, None)
         # mean absolute change over a season of each series and component, by fold

@@ -14,7 +14,7 @@ from darts.utils.missing_values import fill_missing_values
 from makers import with_value
 
 from darts_lstm_seq import LSTMSeqModel, baseline_models, compare
-from darts_lstm_seq.comparison.baselines import GLOBAL, TUNED
+from darts_lstm_seq.comparison.baselines import FINE_TUNED, GLOBAL, TUNED
 from darts_lstm_seq.comparison.compare import MODELS, Comparison
 
 
@@ -78,7 +78,9 @@ def test_the_future_does_not_leak(seasonal: Any) -> None:
 def test_every_model_by_name_forecasts(seasonal: Any, monkeypatch: Any, tiny: dict) -> None:
     monkeypatch.setitem(MODELS, "LSTMSeqModel", lambda *_: LSTMSeqModel(24, 6, **tiny))
     result = compare(seasonal, horizon=6, folds=1, show_progress=False)
-    assert set(result.scores["model"]) == set(MODELS) - {GLOBAL, TUNED} | {"mean of all models"}
+    assert set(result.scores["model"]) == set(MODELS) - {GLOBAL, FINE_TUNED, TUNED} | {
+        "mean of all models"
+    }
     assert result.scores["error"].isna().all(), result.scores["error"].tolist()
     errors = result.scores.set_index("model")["MASE"]
     for name in ("ARIMA", "ExponentialSmoothing", "Theta"):  # which model trend and season
@@ -214,7 +216,12 @@ def test_an_integer_index_implies_no_season(seasonal: Any) -> None:
         ({"horizon": 2.5}, "`horizon`"),
         ({"horizon": 6, "folds": 0}, "`folds` must be"),
         ({"horizon": 6, "seasonality": -1}, "`seasonality` must be"),
-        ({"horizon": 60}, "has 120 time steps, too few for 3 folds of horizon 60, .* need 300"),
+        ({"horizon": 60}, "has 120 time steps, too few for 1 fold of horizon 60, .* needs 180"),
+        (
+            {"horizon": 60, "folds": 3},
+            "too few for 3 folds of horizon 60, which need 300. Set `horizon` to 24",
+        ),
+        ({"horizon": 30, "folds": 3}, "which need 150. Set `folds` to 2, or `horizon` to 24."),
         ({"horizon": 6, "models": ["Prophet"]}, "`models` must be names out of .*'Prophet'"),
         ({"horizon": 6, "models": []}, "`models` must be names"),
     ],
@@ -260,7 +267,7 @@ def test_the_models_of_a_comparison_can_be_had(seasonal: Any) -> None:
     arguments: Any = {"horizon": 6, "folds": 1, "show_progress": False}
     names = ["ExponentialSmoothing", "NaiveSeasonal"]
     models = baseline_models(train, horizon=6)
-    assert set(models) == set(MODELS) - {GLOBAL, TUNED}
+    assert set(models) == set(MODELS) - {GLOBAL, FINE_TUNED, TUNED}
     found = compare(seasonal, models=names, **arguments).forecasts
     for name in names:
         expected = found["forecast"][found["model"] == name]

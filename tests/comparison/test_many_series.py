@@ -118,6 +118,55 @@ def test_the_summary_is_over_series_that_all_models_scored(
     assert found.scores["model"].iloc[-1] == "too long"
 
 
+def test_a_note_says_on_which_series_models_are_ranked() -> None:
+    models = {"naive": NaiveSeasonal(K=12), "long": LinearRegressionModel(lags=40)}
+    series = [shop(0), shop(1), shop(2), shop(3, 50), shop(4, 10)]
+    scores = run(series, models).scores.set_index("model")
+    assert scores["failed"].to_dict() == {"naive": 1, "long": 2}
+    note = "means are over the 3 of 4 series that all ranked models scored"
+    assert scores["note"].tolist() == [note] * 2
+    assert "note" not in run(series[:3], models).scores.dropna(axis=1)
+
+
+def test_a_model_that_fails_on_most_series_does_not_decide_on_which_others_are_ranked() -> None:
+    models = {"naive": NaiveSeasonal(K=12), "long": LinearRegressionModel(lags=40)}
+    series = [shop(0), *(shop(index, 50) for index in range(1, 4))]
+    found = run(series, models)
+    scores = found.scores.set_index("model")
+    assert scores["series"].to_dict() == {"naive": 4, "long": 0}
+    assert scores.loc["long", "error"] == "no more than 1 of 4 series have scores"
+    assert np.isnan(scores.loc["long", "MASE"])
+    assert scores.loc["long", "failures"].startswith("3 series: ValueError")
+    naive = found.per_series.query("model == 'naive'")["MASE"]
+    assert scores.loc["naive", "MASE"] == pytest.approx(naive.mean())
+    assert found.best == "naive"
+    assert found.scores["note"].isna().all()
+
+
+def test_arima_ranks_series_of_two_years() -> None:
+    found = run([shop(0, 36), shop(1)], ["ARIMA", "NaiveSeasonal"])
+    assert found.scores[["series", "failed"]].to_numpy().tolist() == [[2, 0]] * 2
+    years = TimeSeries.from_values(np.arange(9.0) + np.sin(np.arange(9)))
+    short = compare([years, years + 1], 2, ["ARIMA", "NaiveDrift"], show_progress=False)
+    assert (short.scores["folds"] == 2).all()  # trained on five steps
+    assert (short.scores["failed"] == 0).all()
+
+
+def test_folds_are_as_many_as_nine_of_ten_series_are_long_enough_for(caplog: Any) -> None:
+    naive = ["NaiveDrift"]
+    two_years = [shop(index, 24 + 24) for index in range(10)]
+    found = compare(two_years, 12, naive, show_progress=False)
+    assert (found.scores["folds"] == 2).all()
+    assert "`folds` is 2, as 3 of horizon 12 need 60 steps" in caplog.text
+    long = [shop(index) for index in range(9)]
+    found = compare([*long, two_years[0], shop(1, 8)], 12, naive, show_progress=False)
+    assert (found.scores["folds"] == 3).all()
+    assert found.scores["failed"].tolist() == [2]  # 8 steps are too few for any fold
+    error = found.per_series["error"][9]
+    assert "has 48 time steps, too few for 3 folds" in error
+    assert "Set `folds` to 2, or `horizon` to 9" in error
+
+
 def test_a_series_with_an_error_does_not_stop_others(
     several: list[TimeSeries],
 ) -> None:

@@ -35,9 +35,9 @@ def monthly(values: np.ndarray) -> TimeSeries:
 @pytest.mark.parametrize("length", [1, 5, 9])
 def test_too_short_to_train_on(length: int, tiny: dict[str, Any]) -> None:
     short = sine(20)[:length]
-    with pytest.raises(ValueError, match=rf"too short(?s:.)*10(?s:.)*{length}\b"):
+    with pytest.raises(ValueError, match=rf"too short .*has {length} steps, and 10 are needed"):
         LSTMSeqModel(6, 4, **tiny).fit(short)
-    with pytest.raises(ValueError, match=rf"index 1.*too short(?s:.)*10(?s:.)*{length}\b"):
+    with pytest.raises(ValueError, match=rf"index 1 is too short .*has {length} steps, and 10 are"):
         LSTMSeqModel(6, 4, **tiny).fit([sine(20), short])
 
 

@@ -229,7 +229,7 @@ def test_lengths_between_minimum_and_maximum_are_padded_and_masked(tiny: Tiny) -
         assert model.encode(series).shape == (1, 8)
     with pytest.raises(ValueError, match=r"too short.* `3`, received length `2`"):
         model.predict(T, wave(2))
-    with pytest.raises(ValueError, match=r"too short.*Expected min length: `6`"):
+    with pytest.raises(ValueError, match=r"index 0 is too short.* 5 steps, and 6 are"):
         LSTMSeqModel((3, 8), T, **tiny).fit(wave(5))
 
 

@@ -76,7 +76,7 @@ def test_series_and_covariates_by_name() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"series": [sine(48), sine(9)]}, "index 1 has 9 time steps.*need 15.*Lower `folds`"),
+        ({"series": [sine(48), sine(9)]}, "index 1 has 9 time steps.*need 15.*Set `horizon` to 1"),
         ({"series": sine(48, scale=0.0)}, "constant"),
         ({"series": []}, "`series` must be"),
         ({"series": "sales.csv"}, "received 'sales.csv'"),

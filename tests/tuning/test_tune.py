@@ -245,7 +245,7 @@ def test_the_bar_tells_the_best_so_far(search: Any, capsys: pytest.CaptureFixtur
     [
         ({"budget": 0}, "`budget` must be"),
         ({"n_trials": 1}, "`n_trials` must be an integer >= 2"),
-        ({"folds": 20}, "Lower `folds` or `horizon`"),
+        ({"folds": 20}, "need 66. Set `folds` to 14, or `horizon` to 2"),
         ({"space": {}}, "`space` must map"),
         ({"space": {"size": [1]}}, "'size'"),
         ({"random_state": -1}, "`random_state`"),
