@@ -33,8 +33,31 @@ def named_index(series: TimeSeries) -> TimeSeries:
     return TimeSeries(times=times, values=series.all_values(), components=series.components)
 
 
+def ending_together() -> list[TimeSeries]:
+    """Return series of which each differs from the first in one thing that decides times."""
+    end, values = pd.Timestamp("2020-12-31"), many()[0].values()
+    times = [
+        pd.date_range(end=end, periods=30, freq="D", unit="us"),
+        pd.date_range(end=end, periods=30, freq="D", unit="s"),
+        pd.date_range(end=end, periods=30, freq="D", unit="us", name="day"),
+        pd.date_range(end=end, periods=30, freq="2D", unit="us"),
+        pd.date_range(end=end, periods=30, freq="ME", unit="us"),
+        pd.date_range(end=end, periods=30, freq=pd.offsets.CustomBusinessDay()),
+        pd.date_range(
+            end=end, periods=30, freq=pd.offsets.CustomBusinessDay(holidays=["2021-01-04"])
+        ),
+        pd.RangeIndex(30),
+        pd.RangeIndex(30, name="step"),
+        pd.RangeIndex(1, 31),
+        pd.RangeIndex(0, 60, 2),
+        pd.RangeIndex(29, -1, -1),
+    ]
+    return [TimeSeries(index, values, components=["y0", "y1"]) for index in times]
+
+
 PLAIN = many()
 MEMBERS = [s.with_columns_renamed(["y0", "y1"], ["total", "part"]) for s in PLAIN]
+RENAMED = [sine(30, width=2, name=name) for name in ("north", "south")]
 CASES: dict[str, tuple[list[TimeSeries], Tiny, Tiny]] = {
     "plain": (PLAIN, {}, {}),
     "double": (many(dtype="float64"), {}, {}),
@@ -46,6 +69,7 @@ CASES: dict[str, tuple[list[TimeSeries], Tiny, Tiny]] = {
     "beyond the chunk": (PLAIN, {}, {"n": 8}),
     "rolled": (PLAIN, {}, {"n": 7, "roll_size": 2}),
     "shifted": (PLAIN, {"output_chunk_shift": 2}, {}),
+    "ending together": (ending_together(), {}, {"n": 5}),
     "time name": ([named_index(s) for s in PLAIN], {}, {}),
     "static covariates": ([described(s, row) for row, s in enumerate(PLAIN)], {}, {"n": 5}),
     "shared weights": (
@@ -69,6 +93,12 @@ CASES: dict[str, tuple[list[TimeSeries], Tiny, Tiny]] = {
     ),
     "parameters": (
         [described(s, row) for row, s in enumerate(MEMBERS)],
+        {"likelihood": GaussianLikelihood()},
+        {"predict_likelihood_parameters": True},
+    ),
+    "names": (RENAMED, {}, {}),
+    "names of parameters": (
+        RENAMED,
         {"likelihood": GaussianLikelihood()},
         {"predict_likelihood_parameters": True},
     ),
