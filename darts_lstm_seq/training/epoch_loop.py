@@ -36,10 +36,9 @@ from darts_lstm_seq.training.watching import (
     steps_are_watched,
 )
 
-# batches prepared together: more would hardly save time, and larger ones would take memory
+# batches prepared together: more would hardly save time, and larger ones would take memory. If all
+# windows are no larger, they are prepared once for the whole training
 _MAX_BATCHES, _MAX_BYTES = 64, 2**23
-# largest size of all windows to be prepared once for the whole training
-_MAX_BYTES_OF_ALL = 2**25
 # between two updates of a progress bar
 _BAR_SECONDS = 0.1
 _OWN_HOOKS = step_hooks(LSTMSeqModule)
@@ -172,7 +171,7 @@ class EpochLoop(TrainingEpochLoop):
             and self.trainer.num_training_batches == len(loader)
             and is_separable(module)
         )
-        if not is_ours or _n_bytes(draw_batch(data, [0])) * len(data) > _MAX_BYTES_OF_ALL:
+        if not is_ours or _n_bytes(draw_batch(data, [0])) * len(data) > _MAX_BYTES:
             return None
         windows = draw_batch(data, list(range(len(data))))
         convert = self.trainer.precision_plugin.convert_input

@@ -379,7 +379,6 @@ def test_few_windows_are_prepared_once(
     assert calls == [1]
     assert loop._windows is None  # let go of at the end
     small = state(model)
-    monkeypatch.setattr(epoch_loop, "_MAX_BYTES_OF_ALL", 0)
     monkeypatch.setattr(epoch_loop, "_MAX_BYTES", 1)  # batches prepared one by one
     assert_same(state(fit(tiny, {})), small)
 
