@@ -1,4 +1,4 @@
-"""Sampled forecasts without a likelihood: of an ensemble, each sample is the forecast of one member.
+"""Samples without a likelihood: of an ensemble, each is the forecast of one member.
 
 Darts draws samples by repeating each series in the batch of `predict_step`; here each repetition is
 assigned to the next member. The forecasts are computed by `nn/ensemble.py`. A single network has
@@ -24,6 +24,7 @@ class EnsembleSampling(PLForecastingModule):
     n_members: int
     shared_weights: bool
     network: Any
+    pred_num_samples: int
     # of the batch that is sampled: number of series, and of samples drawn so far
     _n_series = 0
     _n_sampled = 0
