@@ -37,6 +37,18 @@ def check_positive_integer(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one.
+
+    Examples
+    --------
+    >>> from darts_lstm_seq.checks import counted
+    >>> counted(1, "fold"), counted(3, "fold")
+    ('1 fold', '3 folds')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def steps_needed(horizon: int, folds: int) -> int:
     """Return the fewest time steps of a series that is divided into folds.
 
@@ -87,7 +99,7 @@ def check_length(name: str, length: int, horizon: int, folds: int, min_folds: in
             repairs.append(f"`horizon` to {fitting_horizon}{more}")
             break
     repair = f"Set {', or '.join(repairs)}" if repairs else "Leave it out, or add earlier values"
-    wanted = "1 fold" if folds == 1 else f"{folds} folds"
+    wanted = counted(folds, "fold")
     raise ValueError(
         f"{name} has {length} time steps, too few for {wanted} of horizon {horizon}, which "
         f"{'needs' if folds == 1 else 'need'} {needed}. {repair}."

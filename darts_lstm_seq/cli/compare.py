@@ -7,7 +7,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from darts_lstm_seq.checks import check_positive_integer, steps_needed
+from darts_lstm_seq.checks import check_positive_integer, counted, steps_needed
 from darts_lstm_seq.cli.inputs import read_inputs
 from darts_lstm_seq.files import atomic_write
 
@@ -55,9 +55,9 @@ def run_comparison(
             check_positive_integer(name, getattr(parsed, name))
     horizon = parsed.horizon or default_horizon(every, parsed.folds or DEFAULT_FOLDS)
     n_folds = parsed.folds or default_folds(every, horizon)
-    folds = f"{n_folds} folds of {horizon} steps"
+    folds = f"{counted(n_folds, 'fold')} of {counted(horizon, 'step')}"
     if parsed.folds is None and n_folds < DEFAULT_FOLDS:
-        folds += f", as {DEFAULT_FOLDS} need {steps_needed(horizon, DEFAULT_FOLDS)}"
+        folds += f", as {DEFAULT_FOLDS} need {steps_needed(horizon, DEFAULT_FOLDS)} steps"
     targets = ", ".join(dict.fromkeys(name for one in every for name in one.components))
     if isinstance(series, dict):
         print(f"to forecast: {targets}; {len(series)} series; {folds}", flush=True)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from darts_lstm_seq.checks import check_positive_integer
+from darts_lstm_seq.checks import check_positive_integer, counted
 from darts_lstm_seq.cli.inputs import read_inputs
 from darts_lstm_seq.cli.saved_model import save_model
 from darts_lstm_seq.files import atomic_write
@@ -38,7 +38,7 @@ def run_tune(parsed: argparse.Namespace) -> int:
     if parsed.holidays:
         future = with_holidays(series, future, parsed.holidays, horizon)
     no_limit = parsed.budget is None and parsed.trials is None
-    print(f"to forecast: {horizon} steps; {folds} folds", flush=True)
+    print(f"to forecast: {counted(horizon, 'step')}; {counted(folds, 'fold')}", flush=True)
     found = tune(
         series,
         horizon,
@@ -53,7 +53,7 @@ def run_tune(parsed: argparse.Namespace) -> int:
     print(found.table.drop(columns="error").to_string(index=False, float_format="%.4g", na_rep=""))
     errors = found.table["error"].dropna()
     for error, count in errors.value_counts().items():
-        print(f"{count} configurations failed: {error}", file=sys.stderr)
+        print(f"{counted(count, 'configuration')} failed: {error}", file=sys.stderr)
     print(found)
     ResultsFolder(parsed.out).write_tables({"tuning.csv": found.table})
     with atomic_write(parsed.out / "tuning.png") as temporary:

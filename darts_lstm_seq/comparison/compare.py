@@ -222,13 +222,14 @@ def compare(
         return _finish(work, table, load, is_single)
     for name in inputs:
         check_name(name)
-    warn_of_other_results(out, work.series)
     folder = ResultsFolder(out)
     with folder.in_use():
-        return _compare_in_folder(folder, work, is_single)
+        return _compare_in_folder(folder, Path(out), work, is_single)
 
 
-def _compare_in_folder(folder: ResultsFolder, work: Work, is_single: bool) -> Comparison:
+def _compare_in_folder(
+    folder: ResultsFolder, path: Path, work: Work, is_single: bool
+) -> Comparison:
     """Run what a folder does not hold yet, add it, and write the tables."""
     evaluation = work.evaluation
     settings = {**vars(evaluation), "models": ", ".join(sorted(evaluation.names))}
@@ -237,6 +238,8 @@ def _compare_in_folder(folder: ResultsFolder, work: Work, is_single: bool) -> Co
             model = make_model(evaluation.models, name)
             settings |= describe_parameters(f"models[{name!r}]", model)
     folder.open(settings | versions())
+    if not folder.is_read_only:  # otherwise nothing is replaced
+        warn_of_other_results(path, work.series)
     tasks = work.pending(folder.finished())
     if tasks and folder.is_read_only:
         missing = {key: None for task in tasks for key in task.inputs}

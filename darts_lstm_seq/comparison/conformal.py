@@ -19,6 +19,8 @@ from darts_lstm_seq.comparison.quantiles import Forecast
 # more give the quantiles less noise, and take time
 _FORECASTS = 40
 _ROUNDING = 1e-9
+# of an ensemble, which forecasts their median; Darts' default
+_SAMPLES = 500
 
 
 def add_interval(
@@ -87,7 +89,10 @@ def _of_global_model(
     quantiles = [(1 - interval) / 2, 0.5, (1 + interval) / 2]
     state = np.random.get_state()  # noqa: NPY002
     try:
-        calibrated = ConformalNaiveModel(model, quantiles=quantiles)
+        is_ensemble = getattr(model, "n_members", 1) > 1
+        # without a likelihood the samples of a single network are equal
+        n_samples = _SAMPLES if is_ensemble else 1
+        calibrated = ConformalNaiveModel(model, quantiles=quantiles, cal_num_samples=n_samples)
         found = calibrated.predict(
             horizon, series, predict_likelihood_parameters=True, show_warnings=False, **covariates
         )

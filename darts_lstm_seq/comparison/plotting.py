@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from darts_lstm_seq.checks import counted
+
 # one colour per model, distinguishable for colour-blind readers; red is kept for the LSTM
 _FIRST = "LSTMSeqModel"
 _FIRST_COLOUR = "#d62728"
@@ -112,7 +114,7 @@ def plot_comparison(
     for index in range(len(panels), axes.size):  # unused; the panels above show the dates
         axes.flat[index].remove()
         axes.flat[index - columns].tick_params(labelbottom=True)
-    title = f"{folds} folds of horizon {horizon}, each model refitted for every fold"
+    title = f"{counted(folds, 'fold')} of horizon {horizon}, each model refitted for every fold"
     if omitted > 0:
         title += f"\n{_MOST_COMPONENTS} of {omitted + _MOST_COMPONENTS} components"
     figure.suptitle(title, fontsize=11)

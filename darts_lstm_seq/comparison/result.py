@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from darts import TimeSeries
 
+from darts_lstm_seq.checks import counted
 from darts_lstm_seq.comparison.ensemble import ENSEMBLES, MEAN
 from darts_lstm_seq.comparison.evaluation import Evaluation
 from darts_lstm_seq.comparison.future import (
@@ -102,7 +103,8 @@ class Comparison:
     def _title(self) -> str:
         count, settings = len(self.series), self._evaluation
         series = "1 series" if count == 1 else f"{count} series"
-        return f"Comparison on {series}: {settings.folds} folds of horizon {settings.horizon}"
+        folds = counted(settings.folds, "fold")
+        return f"Comparison on {series}: {folds} of horizon {settings.horizon}"
 
     def _short_scores(self) -> pd.DataFrame:
         names = [name for name in _SHOWN if name in self.scores]

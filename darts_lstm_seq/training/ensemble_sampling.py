@@ -1,7 +1,8 @@
-"""Sampled forecasts of an ensemble: each sample is the forecast of one member.
+"""Samples without a likelihood: of an ensemble, each is the forecast of one member.
 
 Darts draws samples by repeating each series in the batch of `predict_step`; here each repetition is
-assigned to the next member. The forecasts are computed by `nn/ensemble.py`.
+assigned to the next member. The forecasts are computed by `nn/ensemble.py`. A single network has
+one forecast, which is computed once.
 
 Source: Darts' `PLForecastingModule.predict_step`, whose order of rows this relies on.
 """
@@ -23,6 +24,7 @@ class EnsembleSampling(PLForecastingModule):
     n_members: int
     shared_weights: bool
     network: Any
+    pred_num_samples: int
     # of the batch that is sampled: number of series, and of samples drawn so far
     _n_series = 0
     _n_sampled = 0
@@ -38,13 +40,26 @@ class EnsembleSampling(PLForecastingModule):
         self, batch: TorchInferenceBatch, batch_idx: int, dataloader_idx: int | None = None
     ) -> Any:
         """Forecast a batch; each sample of an ensemble is the forecast of the next member."""
-        if self.n_members == 1 or self.pred_num_samples == 1:
+        if self.pred_num_samples == 1:
             return super().predict_step(batch, batch_idx, dataloader_idx)
+        if self.n_members == 1:
+            is_random = self.likelihood is not None or self.pred_mc_dropout
+            predict = super().predict_step if is_random else self._predict_equal_samples
+            return predict(batch, batch_idx, dataloader_idx)
         self._n_series, self._n_sampled = batch.past_target.shape[0], 0
         try:
             return super().predict_step(batch, batch_idx, dataloader_idx)
         finally:
             self._n_series, self.network.member_of_row = 0, None
+
+    def _predict_equal_samples(self, *arguments: Any) -> Any:
+        # conformal models ask for 500
+        n_samples, self.pred_num_samples = self.pred_num_samples, 1
+        try:
+            prediction, *rest = super().predict_step(*arguments)  # (1, series, n, C)
+        finally:
+            self.pred_num_samples = n_samples
+        return prediction.repeat(n_samples, 1, 1, 1), *rest
 
     @override
     def _get_batch_prediction(

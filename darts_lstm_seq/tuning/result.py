@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from darts_lstm_seq.checks import counted
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
+from darts_lstm_seq.parallel import quiet_logging
 from darts_lstm_seq.tuning.evaluation import Trial
 from darts_lstm_seq.tuning.folds import Folds
 from darts_lstm_seq.tuning.space import Configuration, Space
@@ -73,7 +75,8 @@ class Tuned:
         arguments = self._folds.fit_arguments(None)
         if len(self._folds.series) == 1:  # so that `predict` needs no series
             arguments = {name: value[0] for name, value in arguments.items()}
-        return LSTMSeqModel(**self.best_params).fit(**arguments)
+        with quiet_logging():  # as in the search
+            return LSTMSeqModel(**self.best_params).fit(**arguments)
 
     def plot(self) -> "Figure":
         """Plot the errors against each parameter; the default and the choice are marked."""
@@ -82,7 +85,8 @@ class Tuned:
         return plot_trials(self._trials, self._chosen, self._space, self.metric)
 
     def __repr__(self) -> str:
-        tried = f"{len(self._trials)} configurations, {self._folds.count} folds"
+        tried = counted(len(self._trials), "configuration")
+        tried = f"{tried}, {counted(self._folds.count, 'fold')}"
         if self._chosen is self._default:
             return f"Tuned({tried}: the default is kept)"
         values = ", ".join(f"{k}={v!r}" for k, v in self._chosen.configuration.items())

@@ -29,6 +29,17 @@ def test_other_data_are_named(
     assert "held results of other data" in run(seasonal[:60])
 
 
+def test_results_that_are_kept_are_not_said_to_be_replaced(
+    seasonal: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    compare(seasonal, out=tmp_path, **ARGUMENTS)
+    before = (tmp_path / "forecasts.csv").read_bytes()
+    with pytest.raises(ValueError, match="comparison with folds = 2, not 3"):
+        compare(seasonal + 1, out=tmp_path, **ARGUMENTS | {"folds": 3})
+    assert not caplog.text
+    assert (tmp_path / "forecasts.csv").read_bytes() == before
+
+
 def test_other_tables_are_left_alone(
     seasonal: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -95,6 +95,9 @@ def test_a_comparison_shows_its_leaderboard() -> None:
     found = compare(walk(0), 3, models, folds=2, show_progress=False)
     text = repr(found)
     assert text.startswith("Comparison on 1 series: 2 folds of horizon 3\n")
+    assert "Comparison on 1 series: 1 fold of horizon 3\n" in repr(
+        compare(walk(0), 3, {"drift": NaiveDrift()}, folds=1, show_progress=False)
+    )
     assert len(text) < 1000
     assert "drift" in text
     assert "ValueError" in text

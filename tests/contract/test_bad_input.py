@@ -471,7 +471,9 @@ def test_samples_that_are_equal_are_reported(
 ) -> None:
     model = LSTMSeqModel(12, 3, **tiny | {"dropout": 0.5}).fit(sine())
     samples = model.predict(3, num_samples=9).all_values()
+    assert samples.shape == (3, 1, 9)
     assert (np.ptp(samples, axis=2) == 0).all()
+    np.testing.assert_array_equal(samples[..., 0], model.predict(3).values())
     assert "All 9 samples are equal" in caplog.text
     caplog.clear()
     samples = model.predict(3, num_samples=9, mc_dropout=True).all_values()

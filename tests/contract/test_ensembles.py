@@ -170,6 +170,24 @@ def test_conformal_intervals(fitted: LSTMSeqModel, series: TimeSeries, tmp_path:
     np.testing.assert_allclose(again.values(), told.values(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("n_members", "rows"), [(1, 1), (2, 20)])
+def test_equal_samples_are_computed_once(
+    n_members: int, rows: int, tiny: dict[str, Any], series: TimeSeries
+) -> None:
+    """A conformal model asks every network for 500 samples, by default."""
+    model = LSTMSeqModel(12, 4, n_members=n_members, **tiny | {"dropout": 0.5}).fit(series[:72])
+    assert model.model is not None
+    seen: list[int] = []
+    model.model.network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    assert model.predict(4, series, num_samples=20).shape == (4, 1, 20)
+    assert sum(seen) == rows
+    past = model.historical_forecasts(
+        series, forecast_horizon=4, num_samples=20, retrain=False, last_points_only=False
+    )
+    assert all(forecast.n_samples == 20 for forecast in past)
+    assert sum(seen) == rows * (1 + len(past))
+
+
 def test_wrappers_that_ask_for_samples_take_models_with_dropout(
     tiny: dict[str, Any], series: TimeSeries
 ) -> None:

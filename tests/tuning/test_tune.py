@@ -1,8 +1,10 @@
 """Searches from end to end, with networks that train for a moment."""
 
 import copy
+import logging
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,7 +91,12 @@ def test_a_small_grid_is_searched_in_full(search: Any) -> None:
     assert not found.table["n_steps"].isna().sum() > 1
 
 
-def test_the_chosen_model_is_fitted_to_everything(search: Any, tiny: dict[str, Any]) -> None:
+def test_the_chosen_model_is_fitted_to_everything_and_quietly(
+    search: Any,
+    tiny: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # a network that learns nothing, and one that does
     poor = LSTMSeqModel(6, 3, **tiny | {"optimizer_kwargs": {"lr": 1e-12}, "n_epochs": 1})
     found = search(
@@ -103,8 +110,16 @@ def test_the_chosen_model_is_fitted_to_everything(search: Any, tiny: dict[str, A
     expected = LSTMSeqModel(**found.best_params).fit(
         sine(60, trend=0.3, noise=0.01, dtype="float64")
     )
-    assert found.model.predict(3) == expected.predict(3)
-    assert found.model is found.model
+    caplog.clear()
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
+        caplog.set_level("INFO", logger=name)
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = found.model
+    assert not caplog.text
+    assert model.predict(3) == expected.predict(3)
+    assert found.model is model
 
 
 def test_the_default_without_a_model_and_the_default_space() -> None:
