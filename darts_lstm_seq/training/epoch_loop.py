@@ -106,8 +106,9 @@ class EpochLoop(TrainingEpochLoop):
         return is_module and getattr(loader, "collate_fn", None) is collate
 
     def _is_stopped(self) -> bool:
-        """Tell whether Lightning would make no further step in this epoch."""
-        return self.trainer.received_sigterm or self.done
+        """Tell whether training is to stop before the end of this epoch."""
+        trainer = self.trainer
+        return trainer.received_sigterm or bool(trainer.should_stop and self.done)
 
     def _n_before_last(self) -> int:
         """Return how many short steps to make at a time, at most all but the last of the epoch."""
