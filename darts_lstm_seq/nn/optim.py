@@ -127,11 +127,14 @@ def decay_weights_per_network(
 
 
 def _has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    own_step = vars(optimizer).get("step")
     return bool(
         optimizer._optimizer_step_pre_hooks
         or optimizer._optimizer_step_post_hooks
         or _global_optimizer_pre_hooks
         or _global_optimizer_post_hooks
+        # replaced in this optimiser alone, and not by a scheduler, which counts the calls
+        or not getattr(own_step, "_wrapped_by_lr_sched", own_step is None)
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleOutput, TorchTrainingBatch
 from darts.utils.likelihood_models.torch import DirichletLikelihood
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 from darts_lstm_seq.batching.batches import concatenate, move_batch
 from darts_lstm_seq.nn.imputation import impute
@@ -137,7 +138,8 @@ def _calls_are_watched(module: LSTMSeqModule) -> bool:
     """Tell whether hooks of PyTorch, or a compiler, wait for a call that is left out here."""
     parts = (module, module.network, module.rin, module.features)
     called = [part for part in parts if part is not None]
-    return any(bool(getattr(part, name)) for part in called for name in _CALL_ATTRIBUTES)
+    has_own = any(bool(getattr(part, name)) for part in called for name in _CALL_ATTRIBUTES)
+    return has_own or _has_any_global_hook()
 
 
 @torch.no_grad()

@@ -100,7 +100,7 @@ def steps_are_watched(trainer: Any, own_hooks: Mapping[str, Any]) -> bool:
         and _validates_after_epochs(trainer)
         and trainer.num_training_batches < float("inf")  # of a stream nobody knows the last one
     )
-    others = [callback for callback in trainer.callbacks if type(callback) not in _KNOWN_CALLBACKS]
+    others = [callback for callback in trainer.callbacks if not _is_known(callback)]
     return not is_plain or _losses_are_read(trainer, others) or any(map(_has_step_hook, others))
 
 
@@ -129,6 +129,11 @@ def _losses_are_read(trainer: Any, callbacks: Sequence[pl.Callback]) -> bool:
         )
         or trainer.max_steps != -1  # an epoch may end with any step
     )
+
+
+def _is_known(callback: pl.Callback) -> bool:
+    is_replaced = vars(callback).keys() & {*_STEP_HOOKS}  # in this callback alone
+    return type(callback) in _KNOWN_CALLBACKS and not is_replaced
 
 
 def _has_step_hook(callback: pl.Callback) -> bool:

@@ -8,13 +8,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from makers import sine
-from pytorch_lightning.callbacks import BaseFinetuning, LambdaCallback
+from pytorch_lightning.callbacks import BaseFinetuning, LambdaCallback, TQDMProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from darts_lstm_seq import LSTMSeqModel
 from darts_lstm_seq.batching.batches import collate
+from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.training.epoch_loop import EpochLoop
 from darts_lstm_seq.training.module import LSTMSeqModule
 
@@ -112,6 +113,36 @@ def test_a_hook_of_one_module_alone_sees_each_step(tiny: dict[str, Any]) -> None
 
     fit(tiny, [Watches(start)])
     assert len(calls) == N_STEPS
+
+
+def test_a_step_replaced_in_one_optimiser_is_taken(tiny: dict[str, Any]) -> None:
+    calls: list[Any] = []
+
+    def start(module: Any) -> None:
+        optimizer = module.optimizers(use_pl_optimizer=False)
+        own = optimizer.step
+        optimizer.step = lambda *args, **kwargs: (calls.append(1), own(*args, **kwargs))[1]
+
+    fit(tiny, [Watches(start)])
+    assert len(calls) == N_STEPS
+
+
+def test_a_hook_of_one_known_callback_sees_each_step(tiny: dict[str, Any]) -> None:
+    calls: list[Any] = []
+    bar = TQDMProgressBar()
+    bar.on_train_batch_end = lambda *args: calls.append(1)  # type: ignore[method-assign]
+    fit(tiny, [bar], trainer={"enable_progress_bar": True})
+    assert len(calls) == N_STEPS
+
+
+def test_a_hook_of_all_modules_sees_each_call(tiny: dict[str, Any]) -> None:
+    calls: list[Any] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda m, *args: calls.append(type(m)))
+    try:
+        fit(tiny)
+    finally:
+        handle.remove()
+    assert calls.count(LSTMSeqNetwork) == N_STEPS
 
 
 # --- parts of a user's own ------------------------------------------------------------------------
