@@ -32,6 +32,7 @@ from darts_lstm_seq.compat import TorchDataModule, copy_modules, without_seeding
 from darts_lstm_seq.model.stacking import SINGLE_DEVICE_TRAINER_PARAMS
 from darts_lstm_seq.parallel import process_lock
 from darts_lstm_seq.training.module import LSTMSeqModule
+from darts_lstm_seq.training.watching import has_hook
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Model = TypeVar("Model", bound=TorchForecastingModel)
@@ -122,7 +123,7 @@ class DirectPredictor:
         # under others a process may have a part of the weights only
         is_ddp = isinstance(strategy, DDPStrategy) or str(strategy).startswith(("auto", "ddp"))
         if not is_ddp or any(
-            getattr(type(callback), hook) is not getattr(Callback, hook)
+            has_hook(callback, hook)
             for callback in params.get("callbacks") or []
             for hook in dir(Callback)
             if hook.startswith("on_predict")

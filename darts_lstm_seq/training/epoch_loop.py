@@ -75,20 +75,21 @@ class EpochLoop(TrainingEpochLoop):
             Lightning's iterator over the batches of an epoch.
         """
         # after a restart, Lightning first finds out what was done before
-        if self.restarting or steps_are_watched(self.trainer, _OWN_HOOKS):
+        if self.restarting or not self._is_ours() or steps_are_watched(self.trainer, _OWN_HOOKS):
             super().advance(data_fetcher)
             return
         if epochs_are_watched(self.trainer):
             self._step_on_batches(data_fetcher, self._n_before_last())
-            super().advance(data_fetcher)
-            return
-        order = self._draw_order()
-        if order is None:
+            if not self._is_stopped():
+                super().advance(data_fetcher)
+                return
+        elif (order := self._draw_order()) is None:
             self._step_on_batches(data_fetcher, self._n_before_last() + 1)
         else:
             self._step(self._losses(order))
-        self.batch_progress.is_last_batch = True
-        self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.batch_progress.is_last_batch = True
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._batches_that_stepped -= 1  # counted once more when this returns
 
     @override
@@ -96,6 +97,17 @@ class EpochLoop(TrainingEpochLoop):
         """Let go of the windows; models keep their trainer."""
         self._has_looked, self._windows = False, None
         super().teardown()
+
+    def _is_ours(self) -> bool:
+        """Tell whether module and batches are not of a user's class or function."""
+        loader: Any = self.trainer.train_dataloader
+        is_module = type(self.trainer.lightning_module) is LSTMSeqModule
+        return is_module and getattr(loader, "collate_fn", None) is collate
+
+    def _is_stopped(self) -> bool:
+        """Tell whether training is to stop before the end of this epoch."""
+        trainer = self.trainer
+        return trainer.received_sigterm or bool(trainer.should_stop and self.done)
 
     def _n_before_last(self) -> int:
         """Return how many short steps to make at a time, at most all but the last of the epoch."""
@@ -107,20 +119,28 @@ class EpochLoop(TrainingEpochLoop):
     def _step_on_batches(self, data_fetcher: Any, count: int) -> None:
         module: Any = self.trainer.lightning_module
         convert = self.trainer.precision_plugin.convert_input
-        while count > 0:
+        has_ended = False
+        while count > 0 and not self._is_stopped():
             batches: list[TorchTrainingBatch] = []
             n_bytes = 0
             while len(batches) < min(count, _MAX_BATCHES) and n_bytes < _MAX_BYTES:
-                batch, _, _ = next(data_fetcher)
+                try:
+                    batch, _, _ = next(data_fetcher)
+                except StopIteration:  # a user's sampler promised more than there are
+                    has_ended = True
+                    break
                 batches.append(convert(batch))
                 n_bytes += _n_bytes(batch)
             count -= len(batches)
             start = time.perf_counter()
-            self._step(training_losses(module, batches))
-            self._step_seconds = (time.perf_counter() - start) / len(batches)
+            if batches:
+                self._step(training_losses(module, batches))
+                self._step_seconds = (time.perf_counter() - start) / len(batches)
+            if has_ended:
+                raise StopIteration
 
     def _step(self, losses: Iterator[Tensor]) -> None:
-        """Make a step with each loss, in Lightning's order."""
+        """Make a step with each loss, in Lightning's order, until training is stopped."""
         trainer = self.trainer
         module: Any = trainer.lightning_module
         optimizer = trainer.optimizers[0]
@@ -136,6 +156,8 @@ class EpochLoop(TrainingEpochLoop):
                     module.configure_gradient_clipping(optimizer, value, algorithm)
                 next(steps)
                 self._count_step()
+                if self._is_stopped():  # by a signal or another thread
+                    break
 
     def _count_step(self) -> None:
         """Count a step and set the next learning rates, as Lightning does."""
@@ -166,7 +188,6 @@ class EpochLoop(TrainingEpochLoop):
             type(data) is BatchTrainingDataset
             and data.is_batched
             and type(loader.sampler) is CompactRandomSampler
-            and loader.collate_fn is collate
             and not (loader.drop_last or loader.num_workers)
             and self.trainer.num_training_batches == len(loader)
             and is_separable(module)

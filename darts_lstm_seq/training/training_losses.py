@@ -14,9 +14,11 @@ import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleOutput, TorchTrainingBatch
 from darts.utils.likelihood_models.torch import DirichletLikelihood
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 from darts_lstm_seq.batching.batches import concatenate, move_batch
 from darts_lstm_seq.nn.imputation import impute
+from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.training.module import LSTMSeqModule, float_dtype
 
 # B batch, L input steps, T output steps, C target components, P likelihood parameters,
@@ -35,6 +37,14 @@ class Inputs(NamedTuple):
     known: Tensor | None = None  # positions of the known labels (N,); `None` if all are known
 
 
+# of an `nn.Module`, what acts when it is called
+_CALL_ATTRIBUTES = (
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_compiled_call_impl",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+)
 # rows of these are windows of a component where components share the weights
 _N_FEATURES = 4
 
@@ -119,7 +129,17 @@ def is_separable(module: LSTMSeqModule) -> bool:
     """Tell whether what is done to a batch before the network is the same with any weights."""
     if module.n_members > 1 or isinstance(module.likelihood, DirichletLikelihood):
         return False
+    if type(module.network) is not LSTMSeqNetwork or _calls_are_watched(module):
+        return False
     return module.rin is None or (module.loss_norm is not None and not module.rin.affine)
+
+
+def _calls_are_watched(module: LSTMSeqModule) -> bool:
+    """Tell whether hooks of PyTorch, or a compiler, wait for a call that is left out here."""
+    parts = (module, module.network, module.rin, module.features)
+    called = [part for part in parts if part is not None]
+    has_own = any(bool(getattr(part, name)) for part in called for name in _CALL_ATTRIBUTES)
+    return has_own or _has_any_global_hook()
 
 
 @torch.no_grad()

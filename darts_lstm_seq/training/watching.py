@@ -47,6 +47,12 @@ _MODULE_HOOKS = (
 _KNOWN_CALLBACKS = (ModelCheckpoint, TQDMProgressBar, RichProgressBar)
 
 
+def has_hook(callback: pl.Callback, name: str) -> bool:
+    """Tell whether a callback has a hook, of its class or, as in `LambdaCallback`, its own."""
+    hook = getattr(callback, name)
+    return getattr(hook, "__func__", hook) is not getattr(pl.Callback, name)
+
+
 def has_visible_bar(trainer: Any) -> bool:
     """Tell whether the trainer shows a progress bar."""
     bar = trainer.progress_bar_callback
@@ -82,6 +88,7 @@ def steps_are_watched(trainer: Any, own_hooks: Mapping[str, Any]) -> bool:
     module: Any = trainer.lightning_module
     is_plain = (
         step_hooks(type(module)) == own_hooks
+        and not own_hooks.keys() & vars(module).keys()  # replaced in this module alone
         and not len(module.train_metrics)
         and type(trainer.strategy) is SingleDeviceStrategy
         and trainer.strategy.model is module  # and not a compiled one
@@ -89,10 +96,11 @@ def steps_are_watched(trainer: Any, own_hooks: Mapping[str, Any]) -> bool:
         and trainer.accumulate_grad_batches == 1
         and isinstance(trainer.profiler, PassThroughProfiler)
         and _computes_loss_once(trainer.optimizers[0])
+        and len(trainer.optimizers[0].param_groups) == 1
         and _validates_after_epochs(trainer)
         and trainer.num_training_batches < float("inf")  # of a stream nobody knows the last one
     )
-    others = [callback for callback in trainer.callbacks if type(callback) not in _KNOWN_CALLBACKS]
+    others = [callback for callback in trainer.callbacks if not _is_known(callback)]
     return not is_plain or _losses_are_read(trainer, others) or any(map(_has_step_hook, others))
 
 
@@ -101,6 +109,7 @@ def epochs_are_watched(trainer: Any) -> bool:
     is_last = trainer.current_epoch + 1 == trainer.max_epochs
     # such as `ReduceLROnPlateau`
     has_reader = any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
+    is_last |= trainer.should_stop
     return bool(is_last or has_reader or _validates(trainer) or trainer.callbacks)
 
 
@@ -108,7 +117,7 @@ def _losses_are_read(trainer: Any, callbacks: Sequence[pl.Callback]) -> bool:
     return bool(
         trainer.loggers
         or any(
-            type(callback).on_train_batch_end is not pl.Callback.on_train_batch_end
+            has_hook(callback, "on_train_batch_end")
             for callback in callbacks
             if not isinstance(callback, ModelCheckpoint)
         )
@@ -122,8 +131,13 @@ def _losses_are_read(trainer: Any, callbacks: Sequence[pl.Callback]) -> bool:
     )
 
 
+def _is_known(callback: pl.Callback) -> bool:
+    is_replaced = vars(callback).keys() & {*_STEP_HOOKS}  # in this callback alone
+    return type(callback) in _KNOWN_CALLBACKS and not is_replaced
+
+
 def _has_step_hook(callback: pl.Callback) -> bool:
-    return any(getattr(type(callback), n) is not getattr(pl.Callback, n) for n in _STEP_HOOKS)
+    return any(has_hook(callback, name) for name in _STEP_HOOKS)
 
 
 def _computes_loss_once(optimizer: torch.optim.Optimizer) -> bool:

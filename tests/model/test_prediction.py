@@ -183,6 +183,7 @@ def test_the_users_trainer_is_used(tiny: Tiny, runs: list[str]) -> None:
         {"accelerator": "tpu"},
         {"callbacks": [_Watch()]},
         {"callbacks": [_Count(), _Watch()]},
+        {"callbacks": [pl.callbacks.LambdaCallback(on_predict_end=lambda *args: None)]},
         {"profiler": "simple"},
         {"inference_mode": False},
         {"something": "new"},
