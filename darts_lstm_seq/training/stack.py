@@ -41,6 +41,10 @@ from darts_lstm_seq.training.optimization import check_finite, quick_steps, with
 from darts_lstm_seq.training.prepared import Training
 from darts_lstm_seq.training.training_losses import PreparedWindows, is_separable
 
+# batched products of small matrices take longer with rows in between, up to three times
+# (`benchmarks/bench_stacks.py`)
+_MIN_ROWS, _ROW_MULTIPLE = 16, 8
+
 # K stacked networks, B batch, W windows of all networks, T output steps, C target components
 
 
@@ -139,12 +143,13 @@ class _StackBatches:
     def rows(self) -> Iterator[Tensor]:
         """Yield the windows of each step, `(K, B)`; -1 is padding.
 
-        B is the size of the largest batch of the step.
+        B is the size of the largest batch of the step, rounded up.
         """
         for step in range(len(self)):
             rows = torch.stack([of[step] for of in self._indices if step < len(of)])
             largest = int((rows >= 0).sum(dim=1).max())  # padding is at the end
-            yield rows[:, :largest]
+            size = max(_MIN_ROWS, -(-largest // _ROW_MULTIPLE) * _ROW_MULTIPLE)
+            yield nn.functional.pad(rows[:, :largest], (0, size - largest), value=-1)
 
     def select(self, rows: Tensor) -> TorchTrainingBatch:
         """Return the windows of a step as a batch."""
@@ -225,26 +230,24 @@ class _StackModule(pl.LightningModule):
             The windows of each network `(K, B)`; -1 is padding.
         """
         n_running, size = rows.shape
-        rows = rows.flatten()  # (KB,)
         shared, windows = self.shared_module, self._batches.prepared
         if windows is None:
             self._select_networks(n_running, size)
-            batch = self._batches.select(rows.to(self.device))
+            batch = self._batches.select(rows.flatten().to(self.device))
             output, label = shared.forecast_and_label(batch, ModuleStage.TRAIN)
             sample_weight = batch.sample_weight
         else:
-            has_padding = bool((rows < 0).any())  # on the CPU
-            rows = rows.to(self.device, non_blocking=True)
-            inputs = windows.select(rows)
+            is_padding = (rows < 0).flatten()  # (KB,), on the CPU
+            inputs = windows.select(rows.flatten().to(self.device, non_blocking=True))
             forecast = self.stack.forward_imputed(n_running, *inputs[:4])
             label, sample_weight = inputs.label, inputs.weight
             output = PLModuleOutput(prediction=shared.by_component(forecast).to(label.dtype))
-            if has_padding:
-                label[rows < 0] = torch.nan
-            elif self._is_complete and sample_weight is None:
-                # each network has as many labels: the sum of the means is K times the mean
-                mean = label.new_full((1, 1, 1), n_running).expand_as(label)
-                return shared.loss_of_known(output, label, shared.train_criterion, mean)
+            if self._is_complete:
+                weight = _weights_of_rows(rows).to(label, non_blocking=True)  # (KB, 1, 1)
+                weight = weight if sample_weight is None else weight * sample_weight
+                weight = weight.expand_as(label)
+                return shared.loss_of_known(output, label, shared.train_criterion, weight)
+            label[is_padding.to(self.device)] = torch.nan
         weight = per_network_weights(label, n_running, output.prediction.dtype)  # (KB, 1, 1)
         if sample_weight is not None:
             weight = weight * sample_weight  # (KB, T, C or 1)
@@ -315,6 +318,24 @@ class _StackModule(pl.LightningModule):
             except ValueError as error:
                 training.error = error
             self.stack.unstack(index, cast(LSTMSeqNetwork, training.module.network))
+
+
+def _weights_of_rows(rows: Tensor) -> Tensor:
+    """Return weights that turn the mean over all rows into a sum of the means of each network.
+
+    Parameters
+    ----------
+    rows
+        The windows of each network `(K, B)`, all labels of which are known; -1 is padding.
+
+    Returns
+    -------
+    Tensor
+        `(KB, 1, 1)`, zero for padding.
+    """
+    is_window = rows >= 0
+    weights = is_window * (rows.numel() / is_window.sum(dim=1, keepdim=True))  # (K, B)
+    return weights.view(-1, 1, 1)
 
 
 class _FlatNetwork(nn.Module):
