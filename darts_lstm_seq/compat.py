@@ -1,4 +1,4 @@
-"""Private names of Darts and Lightning that are imported, or read from their objects.
+"""Private names of Darts, Lightning and PyTorch that are imported, or read from their objects.
 
 Each stands here once, with its reason, as checked with Darts 0.48.1 and Lightning 2.6.6; a release
 of theirs may change it without notice. Hooks that our classes override or call through `self` are
@@ -28,6 +28,8 @@ from darts.utils.likelihood_models.torch import TorchLikelihood
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 __all__ = [
     "TorchDataModule",
@@ -41,6 +43,7 @@ __all__ = [
     "fitted_state",
     "forecast_like",
     "has_prior",
+    "has_step_hooks",
     "parse_input_chunk_length",
     "random_state",
     "runs_folder",
@@ -160,3 +163,16 @@ def has_prior(likelihood: TorchLikelihood | None) -> bool:
 def saves_within_epochs(checkpoint: ModelCheckpoint) -> bool:
     """Tell whether a checkpoint callback looks at single training steps."""
     return bool(checkpoint._every_n_train_steps) or checkpoint._train_time_interval is not None
+
+
+def has_step_hooks(optimizer: Optimizer) -> bool:
+    """Tell whether a hook waits for a call of `optimizer.step()`, or the method was replaced."""
+    own_step = vars(optimizer).get("step")
+    return bool(
+        optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or _global_optimizer_pre_hooks
+        or _global_optimizer_post_hooks
+        # replaced in this optimiser alone, and not by a scheduler, which counts the calls
+        or not getattr(own_step, "_wrapped_by_lr_sched", own_step is None)
+    )

@@ -8,6 +8,7 @@ Source: `darts.models.BlockRNNModel`, whose parameters have the same names here 
 same.
 """
 
+import copyreg
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from darts.utils.data import (
 )
 from darts.utils.data.torch_datasets.dataset import TorchDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.utils.likelihood_models.base import LikelihoodType
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from darts.utils.serialization import add_safe_globals
 from torch import nn
@@ -1084,6 +1086,8 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
 # Darts' safe loading refuses every class that is not registered
 add_safe_globals([LSTMSeqModel])
+# Python 3.11.2 (Debian 12) pickles members of an `Enum` by `getattr`, which safe loading refuses
+copyreg.pickle(LikelihoodType, lambda kind: (LikelihoodType, (kind.value,)))
 
 
 def _is_plain_fit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

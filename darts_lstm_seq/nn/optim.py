@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 # K stacked networks
 
@@ -126,18 +125,6 @@ def decay_weights_per_network(
                 parameter.data.mul_(1 - lr * decay)
 
 
-def _has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    own_step = vars(optimizer).get("step")
-    return bool(
-        optimizer._optimizer_step_pre_hooks
-        or optimizer._optimizer_step_post_hooks
-        or _global_optimizer_pre_hooks
-        or _global_optimizer_post_hooks
-        # replaced in this optimiser alone, and not by a scheduler, which counts the calls
-        or not getattr(own_step, "_wrapped_by_lr_sched", own_step is None)
-    )
-
-
 class QuickAdam:
     """Steps of a fused Adam or AdamW equal to `optimizer.step()`, in a third of the time.
 
@@ -190,13 +177,13 @@ class QuickAdam:
     def supports(optimizer: torch.optim.Optimizer) -> bool:
         """Tell whether an optimiser is a fused Adam that has made a step with all parameters.
 
-        Each parameter has a gradient, too, and no hook waits for a call of `optimizer.step()`.
+        Each parameter has a gradient, too. Hooks of `optimizer.step()` are not looked for here.
         """
         if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
             return False
         (group,) = optimizer.param_groups
         is_plain = group["fused"] and not (group["amsgrad"] or group["capturable"])
-        if not is_plain or _has_step_hooks(optimizer):
+        if not is_plain:
             return False
         return all(optimizer.state.get(p) and p.grad is not None for p in group["params"])
 

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
+from darts_lstm_seq.compat import has_step_hooks
 from darts_lstm_seq.nn.optim import QuickAdam, clip_grad_norm_per_network
 
 # optimisers that PyTorch can run as one fused kernel
@@ -108,7 +109,7 @@ def quick_steps(
     reduced, multiplier
         Parameters with a lower learning rate, see `reduced_learning_rate`.
     """
-    while not QuickAdam.supports(optimizer):
+    while has_step_hooks(optimizer) or not QuickAdam.supports(optimizer):
         with reduced_learning_rate(optimizer, reduced, multiplier) if reduced else nullcontext():
             optimizer.step()
         yield
