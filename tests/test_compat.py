@@ -13,12 +13,14 @@ import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.likelihood_models.base import LikelihoodType
+from darts.utils.utils import SeasonalityMode
 from pytorch_lightning import Callback
 from typing_extensions import override
 
@@ -312,10 +314,11 @@ def test_compat_borrows() -> None:
     )
 
 
-def test_the_kind_of_a_likelihood_is_pickled_by_its_value() -> None:
+@pytest.mark.parametrize("member", [LikelihoodType.Quantile, SeasonalityMode.ADDITIVE])
+def test_members_of_enums_are_pickled_by_their_value(member: Enum) -> None:
     # by `getattr`, as in Python 3.11.2, no model with a likelihood could be loaded
     assert darts_lstm_seq.LSTMSeqModel  # whose module says so
-    written = pickle.dumps(LikelihoodType.Quantile, protocol=2)
+    written = pickle.dumps(member, protocol=2)
     names = {str(argument) for _, argument, _ in pickletools.genops(written)}
     assert not any("getattr" in name for name in names)
-    assert pickle.loads(written) is LikelihoodType.Quantile
+    assert pickle.loads(written) is member

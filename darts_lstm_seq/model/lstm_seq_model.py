@@ -38,6 +38,7 @@ from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.likelihood_models.base import LikelihoodType
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from darts.utils.serialization import add_safe_globals
+from darts.utils.utils import ModelMode, SeasonalityMode, TrendMode
 from torch import nn
 from torch.utils.data import DistributedSampler
 from typing_extensions import override
@@ -1086,8 +1087,10 @@ class LSTMSeqModel(persistence.PicklableModel, MixedCovariatesTorchModel):
 
 # Darts' safe loading refuses every class that is not registered
 add_safe_globals([LSTMSeqModel])
-# Python 3.11.2 (Debian 12) pickles members of an `Enum` by `getattr`, which safe loading refuses
-copyreg.pickle(LikelihoodType, lambda kind: (LikelihoodType, (kind.value,)))
+# Python 3.11.2 (Debian 12) pickles members of an `Enum` by `getattr`, which safe loading refuses:
+# of likelihoods, and of the other models of an ensemble
+for kind in (LikelihoodType, ModelMode, SeasonalityMode, TrendMode):
+    copyreg.pickle(kind, lambda member: (type(member), (member.value,)))
 
 
 def _is_plain_fit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
