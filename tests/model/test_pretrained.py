@@ -465,3 +465,23 @@ def test_weights_are_small() -> None:
     assert {f"season_{season}.safetensors" for season in SEASONS} < {f.name for f in files}
     assert sum(file.stat().st_size for file in files) < 2e6
     assert sorted(networks()) == SEASONS
+
+
+def test_series_too_short_to_be_fitted_with_covariates_are_named(trainer_kwargs: dict) -> None:
+    model = LSTMSeqModel.from_pretrained(12, n_epochs=1, pl_trainer_kwargs=trainer_kwargs)
+    long, short = sine(60), sine(36)
+    message = (
+        r"`series` at index 1 is too short .*: it has 36 steps, and 37 are needed \(13 of input, "
+        r"24 to forecast\)\. .* fit without covariates.*: then 14 steps are enough"
+    )
+    for given in (
+        {"past_covariates": [sine(90), sine(90)]},
+        {"future_covariates": [sine(90), sine(90)]},
+        {"sample_weight": "linear"},
+        {"max_samples_per_ts": 3},
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.untrained_model().fit([long, short], **given)
+    assert len(model.untrained_model().fit([long, short]).predict(3, short)) == 3
+    enough = sine(37)
+    model.fit([long, enough], past_covariates=[sine(90), sine(90)])
