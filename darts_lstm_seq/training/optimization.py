@@ -97,6 +97,12 @@ def reduced_learning_rate(
         group["params"] = all_parameters
 
 
+def _rates_of_step(
+    optimizer: Any, reduced: Sequence[nn.Parameter], multiplier: float
+) -> AbstractContextManager[None]:
+    return reduced_learning_rate(optimizer, reduced, multiplier) if reduced else nullcontext()
+
+
 def quick_steps(
     optimizer: Optimizer, reduced: Sequence[nn.Parameter] = (), multiplier: float = 1.0
 ) -> Iterator[None]:
@@ -110,7 +116,7 @@ def quick_steps(
         Parameters with a lower learning rate, see `reduced_learning_rate`.
     """
     while has_step_hooks(optimizer) or not QuickAdam.supports(optimizer):
-        with reduced_learning_rate(optimizer, reduced, multiplier) if reduced else nullcontext():
+        with _rates_of_step(optimizer, reduced, multiplier):
             optimizer.step()
         yield
     quick = QuickAdam(optimizer, reduced, multiplier)
@@ -166,7 +172,7 @@ class Optimization(PLForecastingModule):
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
         """Take a step of the optimiser, in the low-data regime with a lower rate of the LSTM."""
-        with self._rates_of_step(optimizer):
+        with _rates_of_step(optimizer, self._reduced_lr_parameters(), self.lr_multiplier):
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     def _reduced_lr_parameters(self) -> list[nn.Parameter]:
@@ -174,12 +180,6 @@ class Optimization(PLForecastingModule):
         if self.lr_multiplier == 1 or self.optimizer_cls is torch.optim.LBFGS:
             return []
         return self.network.reduced_lr_parameters()
-
-    def _rates_of_step(self, optimizer: Any) -> AbstractContextManager[None]:
-        reduced = self._reduced_lr_parameters()
-        if not reduced:
-            return nullcontext()
-        return reduced_learning_rate(optimizer, reduced, self.lr_multiplier)
 
     def quick_steps(self, optimizer: Optimizer) -> Iterator[None]:
         """Make a step as `optimizer_step` does each time it is advanced, from present gradients."""

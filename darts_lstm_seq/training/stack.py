@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 from typing_extensions import override
 
-from darts_lstm_seq.batching.batches import draw_batch, tensors_of
+from darts_lstm_seq.batching.batches import concatenate, draw_batch, tensors_of
 from darts_lstm_seq.nn.network import LSTMSeqNetwork
 from darts_lstm_seq.nn.optim import (
     PerNetworkLearningRate,
@@ -119,8 +119,7 @@ class _StackBatches:
             first.join(others)
             self.prepared = first
         else:
-            parts = [tensors_of(batch) for batch in windows]
-            self._windows = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+            self._windows = tensors_of(concatenate(windows))
         counts = torch.tensor([len(data) for data in datasets])  # (K,)
         first_rows = counts.cumsum(0) - counts  # (K,)
         size = max(training.batch_size for training in trainings)
