@@ -22,6 +22,7 @@ from darts_lstm_seq.nn.skip import (
     PRIOR_WINDOWS_PER_STEP,
     WEIGHT_LR_SCALE,
     SeasonalSkip,
+    basis_matrices,
 )
 
 # K stacked networks, B batch, L input steps, R latest steps and blocks, T output steps,
@@ -114,17 +115,17 @@ class LongSkip(nn.Module):
         n_ahead = (self.shift % season + steps - 1) // season + 1
         unit = torch.eye(2 * n_seasons + 3, dtype=torch.double)  # row f selects a feature
         profiles, levels, shared = unit.split([n_seasons, n_seasons, 3])
-        profile, profile_before = profiles[-1], profiles[-2]  # (F,) each, less their level
-        growth = levels[-1] - levels[-2]
+        level, level_before = levels[-1], levels[-2]  # (F,) each
+        # the features of profiles are less their level
+        profile, profile_before = profiles[-1] + level, profiles[-2] + level_before
         newest_change, newest_changes, last = shared
         cycles = (self.shift // season + torch.arange(n_ahead) + 1.0).unsqueeze(-1)  # (N, 1)
-        rows = (  # as in `SeasonalSkip.initialize`
-            growth * cycles / cycles[-1],
-            newest_change - growth,
-            newest_changes - growth,
-            profile_before - profile,
-            last - profile - levels[-1],
-            -profile,
+        rows = basis_matrices(
+            cycles,
+            last,
+            (level, level_before),
+            (profile, profile_before),
+            (newest_change, newest_changes),
         )
         prior_windows = PRIOR_WINDOWS_PER_STEP * self.weight.shape[1]
         prior_weight = prior_windows / (prior_windows + n_windows)
@@ -132,7 +133,7 @@ class LongSkip(nn.Module):
         for basis, row in zip(self.basis, rows, strict=True):
             basis[:n_ahead, : len(unit)] = COEFFICIENTS_LR_SCALE * prior_weight * row
         if weights is None:
-            weights = last + prior_weight * (profile + levels[-1] - last)
+            weights = last + prior_weight * (profile - last)
             self.lr_scale.fill_(WEIGHT_LR_SCALE * (1 - prior_weight))
         else:
             self.lr_scale.zero_()

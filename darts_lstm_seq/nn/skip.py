@@ -105,19 +105,17 @@ class SeasonalSkip(nn.Module):
         level, level_before = unit[length - season :].mean(0), unit[season_before].mean(0)  # (L,)
         profile = unit[same_phase]  # (T, L)
         profile_before = unit[(same_phase - season).clamp(min=0)]  # (T, L)
-        growth = level - level_before
 
         def change_over_season(count: int) -> Tensor:  # (L,), mean of the newest `count` steps
             newest = torch.arange(length - count, length)
             return (unit[newest] - unit[(newest - season).clamp(min=0)]).mean(0)
 
-        matrices = (
-            growth * cycles / cycles[-1],  # trend
-            change_over_season(1) - growth,  # change of the newest value, beyond the trend
-            change_over_season(max(round(season / 4), 1)) - growth,  # of the newest quarter
-            (profile_before - level_before) - (profile - level),  # profile of the season before
-            last - profile,  # last value
-            level - profile,  # mean of the last season
+        matrices = basis_matrices(
+            cycles,
+            last,
+            (level, level_before),
+            (profile, profile_before),
+            (change_over_season(1), change_over_season(max(round(season / 4), 1))),
         )
         prior_windows = PRIOR_WINDOWS_PER_STEP * length
         prior_weight = prior_windows / (prior_windows + n_windows)
@@ -137,6 +135,39 @@ class SeasonalSkip(nn.Module):
             self.base_weight, self.basis, self.lr_scale, self.coefficients, self.weight
         )  # (T, L)
         return linear(window.transpose(1, 2), matrix).transpose(1, 2)  # (B, T, C)
+
+
+def basis_matrices(
+    cycles: Tensor,
+    last: Tensor,
+    levels: tuple[Tensor, Tensor],
+    profiles: tuple[Tensor, Tensor],
+    changes: tuple[Tensor, Tensor],
+) -> tuple[Tensor, ...]:
+    """Return the matrices `(N, F)` that the coefficients of a skip are factors of.
+
+    Parameters
+    ----------
+    cycles
+        Seasons ahead of each row `(N, 1)`.
+    last
+        Weights of the last value `(F,)`.
+    levels, profiles
+        Weights of the mean of a season `(F,)` and of the value at the same phase `(F,)` or
+        `(N, F)`, of the last season and of the one before.
+    changes
+        Weights of the change over a season of the newest value and of the newest quarter `(F,)`.
+    """
+    (level, level_before), (profile, profile_before) = levels, profiles
+    growth = level - level_before
+    return (
+        growth * cycles / cycles[-1],  # trend
+        changes[0] - growth,  # change of the newest value, beyond the trend
+        changes[1] - growth,  # of the newest quarter
+        (profile_before - level_before) - (profile - level),  # profile of the season before
+        last - profile,  # last value
+        level - profile,  # mean of the last season
+    )
 
 
 def skip_matrix(
