@@ -15,13 +15,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from darts import TimeSeries
 
 from darts_lstm_seq.comparison.baselines import FINE_TUNED
 from darts_lstm_seq.comparison.inputs import Inputs
 from darts_lstm_seq.comparison.quantiles import Forecast, predict_quantiles
-from darts_lstm_seq.comparison.scoring import LEVELS, check_series, fold_ends, score
+from darts_lstm_seq.comparison.scoring import LEVELS, Result, check_series, fold_ends, score
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.seasons import find_seasonality, usable_seasonality
 from darts_lstm_seq.model.stacking import fit_together
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from darts_lstm_seq.comparison.evaluation import Evaluation
 
 Key = TypeVar("Key")
-Result = tuple[dict[str, Any], pd.DataFrame | None]
 
 # steps of the shortest input of any pre-trained network
 _SHORTEST = 4

@@ -13,14 +13,13 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from darts.models.forecasting.conformal_models import ConformalModel
 from darts.models.forecasting.forecasting_model import ForecastingModel
 
 from darts_lstm_seq.comparison.inputs import Inputs
 from darts_lstm_seq.comparison.preparation import filled, prepare
 from darts_lstm_seq.comparison.quantiles import Forecast, predict_quantiles
-from darts_lstm_seq.comparison.scoring import LEVELS, check_series, fold_ends, score
+from darts_lstm_seq.comparison.scoring import LEVELS, Result, check_series, fold_ends, score
 from darts_lstm_seq.comparison.time_limit import time_limit
 from darts_lstm_seq.model.lstm_seq_model import LSTMSeqModel
 from darts_lstm_seq.model.stacking import fit_in_stacks
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from darts_lstm_seq.comparison.evaluation import Evaluation
 
 OVER_LIMIT = "TimeoutError: over the time limit"
-# scores of a series, or its error, and its forecasts
-Result = tuple[dict[str, Any], pd.DataFrame | None]
 
 
 def evaluate_locally(

@@ -22,6 +22,9 @@ FORECASTS = ["model", "fold", "time", "component", "forecast", "lower", "upper",
 # deciles; the outermost are the interval of 80 %
 LEVELS = tuple(level / 10 for level in range(1, 10))
 
+# scores of a series, or its error, and its forecasts
+Result = tuple[dict[str, Any], pd.DataFrame | None]
+
 PARTLY_SCORED = "some values are missing; scored are"
 
 # differences over a season that are smaller than this share of the values are rounding errors
